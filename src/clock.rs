@@ -1,0 +1,49 @@
+//! The only place that asks what time it is, so that tests can say.
+
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+/// A source of wall-clock time.
+pub trait Clock: std::fmt::Debug + Send + Sync {
+    /// The current time.
+    fn now(&self) -> SystemTime;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one door to the machine's clock")]
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// A clock that moves only when told to.
+#[derive(Debug)]
+pub struct ManualClock(Mutex<SystemTime>);
+
+impl ManualClock {
+    /// A clock that stands at `now`.
+    pub fn new(now: SystemTime) -> Self {
+        Self(Mutex::new(now))
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, by: Duration) {
+        *self.0.lock().expect("no holder panics") += by;
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> SystemTime {
+        *self.0.lock().expect("no holder panics")
+    }
+}
+
+/// Waits on the runtime's timer; `interval`s and time limits are built on it.
+#[expect(clippy::disallowed_methods, reason = "the one door to the runtime's timer")]
+pub async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}

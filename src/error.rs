@@ -1,0 +1,392 @@
+//! Every way Murre can fail, and the eight kinds a caller may tell apart.
+//!
+//! A variant is precise and carries fields; [`Error::kind`] folds the variants into [`ErrorKind`], which the wire
+//! maps to a status code. The first seven kinds are the caller's business and their message is shown whole;
+//! [`ErrorKind::Internal`] is ours, and only its request id leaves the server.
+
+use std::fmt;
+
+use datafusion::error::DataFusionError;
+
+/// Result of a fallible Murre operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the caller can do about an error; one gRPC code each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request is wrong; sending it again will not help.
+    InvalidRequest,
+    /// A named thing does not exist (any more).
+    NotFound,
+    /// The caller did not say who they are.
+    Unauthenticated,
+    /// The caller may not do this.
+    PermissionDenied,
+    /// Somebody else changed the same thing first.
+    Conflict,
+    /// A budget is used up; retry later or ask for less.
+    ResourceExhausted,
+    /// A catalog or store does not answer; retrying is safe.
+    Unavailable,
+    /// A fault of the server or of stored data.
+    Internal,
+}
+
+/// The error type of the library.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A field of a request has a value that cannot be served.
+    #[error("{field}: {message}")]
+    InvalidRequest {
+        /// Path of the field in the request, for example `historical.features`.
+        field: String,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// The bytes of a ticket, command or Arrow stream are not what they claim to be.
+    #[error("malformed {what}: {message}")]
+    Malformed {
+        /// What was being decoded, for example `ticket` or `arrow ipc stream`.
+        what: &'static str,
+        /// Why it was refused.
+        message: String,
+    },
+    /// No feature view has this name.
+    #[error("feature view `{view}` not found{}", Nearest(nearest))]
+    FeatureViewNotFound {
+        /// Name as requested.
+        view: String,
+        /// Known names that look alike.
+        nearest: Vec<String>,
+    },
+    /// The feature view has no such feature.
+    #[error("feature `{feature}` not found in feature view `{view}`{}", Nearest(nearest))]
+    FeatureNotFound {
+        /// View that was asked.
+        view: String,
+        /// Feature as requested.
+        feature: String,
+        /// Known names that look alike.
+        nearest: Vec<String>,
+    },
+    /// No feature service has this name.
+    #[error("feature service `{service}` not found{}", Nearest(nearest))]
+    FeatureServiceNotFound {
+        /// Name as requested.
+        service: String,
+        /// Known names that look alike.
+        nearest: Vec<String>,
+    },
+    /// The server serves another project.
+    #[error("project `{project}` not found; this server serves `{served}`")]
+    ProjectNotFound {
+        /// Project as requested.
+        project: String,
+        /// The project of the loaded definitions.
+        served: String,
+    },
+    /// The entity dataframe lacks a join key column.
+    #[error(
+        "entity dataframe has no column `{column}`, a join key of feature view `{view}`; its columns are [{}]",
+        found.join(", ")
+    )]
+    MissingEntityColumn {
+        /// Column that was expected.
+        column: String,
+        /// View that joins on it.
+        view: String,
+        /// Columns that came.
+        found: Vec<String>,
+    },
+    /// The entity dataframe has no usable event timestamp column.
+    #[error("{message}; its columns are [{}]", found.join(", "))]
+    NoTimestampColumn {
+        /// What was looked for.
+        message: String,
+        /// Columns that came, with their types.
+        found: Vec<String>,
+    },
+    /// A column's type or a value in it cannot be used as what it stands for.
+    #[error("column `{column}`: expected {expected}, found {found}")]
+    SchemaMismatch {
+        /// Column name.
+        column: String,
+        /// Expected type or property.
+        expected: String,
+        /// What came instead.
+        found: String,
+    },
+    /// Two columns of the result would have one name.
+    #[error("result column `{column}` would appear twice; set full_feature_names or alias a feature view")]
+    ColumnCollision {
+        /// The repeated name.
+        column: String,
+    },
+    /// A column named by a definition is not in the table.
+    #[error("table `{table}` has no column `{column}`{}", Nearest(nearest))]
+    TableColumnNotFound {
+        /// Qualified table name.
+        table: String,
+        /// Column as defined.
+        column: String,
+        /// Columns that look alike.
+        nearest: Vec<String>,
+    },
+    /// The catalog has no such table.
+    #[error("table `{table}` not found in catalog `{catalog}`")]
+    TableNotFound {
+        /// Qualified table name.
+        table: String,
+        /// Catalog's name in the configuration.
+        catalog: String,
+    },
+    /// A pinned snapshot is no longer in the table's metadata.
+    #[error("snapshot {snapshot_id} of table `{table}` is no longer available; plan the request again")]
+    SnapshotNotFound {
+        /// Qualified table name.
+        table: String,
+        /// Snapshot as pinned.
+        snapshot_id: i64,
+    },
+    /// A file that the table's metadata lists cannot be found.
+    #[error("file `{path}` of table `{table}` is missing")]
+    FileNotFound {
+        /// Qualified table name.
+        table: String,
+        /// Location as listed.
+        path: String,
+    },
+    /// Something exists but this version cannot read it.
+    #[error("{what} is not supported")]
+    Unsupported {
+        /// The feature and where it was met.
+        what: String,
+    },
+    /// An upload id that is unknown, expired or another principal's.
+    #[error("upload `{id}` not found: {reason}")]
+    UploadNotFound {
+        /// Id as requested.
+        id: String,
+        /// Why it cannot be served.
+        reason: String,
+    },
+    /// A byte budget would be exceeded.
+    #[error("{what} needs {needed_bytes} bytes, over its limit of {limit_bytes}; {hint}")]
+    BudgetExceeded {
+        /// What asked for the bytes.
+        what: String,
+        /// Bytes in use and asked for together.
+        needed_bytes: u64,
+        /// Configured limit.
+        limit_bytes: u64,
+        /// What the caller or operator can do.
+        hint: &'static str,
+    },
+    /// The engine's memory pool is used up.
+    #[error("the engine's memory is used up: {message}; retry later, ask for less, or raise engine.memory_limit")]
+    MemoryExhausted {
+        /// The pool's own words.
+        message: String,
+    },
+    /// A catalog does not answer.
+    #[error("catalog `{catalog}` is unavailable: {message}")]
+    CatalogUnavailable {
+        /// Catalog's name in the configuration.
+        catalog: String,
+        /// Why, without secrets.
+        message: String,
+    },
+    /// A store does not answer.
+    #[error("storage is unavailable while reading `{path}`: {message}")]
+    StorageUnavailable {
+        /// Location that was accessed.
+        path: String,
+        /// Why, without secrets.
+        message: String,
+    },
+    /// The configuration has faults; all of them.
+    #[error("invalid configuration:\n  {}", faults.join("\n  "))]
+    InvalidConfig {
+        /// One line a fault, each naming its key.
+        faults: Vec<String>,
+    },
+    /// The definitions cannot be loaded.
+    #[error("cannot load definitions from {origin}: {message}")]
+    InvalidDefinitions {
+        /// Where they were read from.
+        origin: String,
+        /// What is wrong with them.
+        message: String,
+    },
+    /// The Iceberg library failed.
+    #[error("{action}: {source}")]
+    Iceberg {
+        /// What was being done.
+        action: String,
+        /// The library's error.
+        source: Box<iceberg::Error>,
+    },
+    /// A Parquet file cannot be read.
+    #[error("cannot read `{path}`: {source}")]
+    Parquet {
+        /// Location of the file.
+        path: String,
+        /// The library's error.
+        source: parquet::errors::ParquetError,
+    },
+    /// An Arrow kernel failed.
+    #[error("{action}: {source}")]
+    Arrow {
+        /// What was being done.
+        action: String,
+        /// The library's error.
+        source: arrow::error::ArrowError,
+    },
+    /// The query engine failed.
+    #[error("query engine: {0}")]
+    Engine(Box<DataFusionError>),
+    /// An operating system call failed.
+    #[error("{action}: {source}")]
+    Io {
+        /// What was being done.
+        action: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// An invariant of the server does not hold.
+    #[error("{action}: {message}")]
+    Internal {
+        /// What was being done.
+        action: String,
+        /// What went wrong.
+        message: String,
+    },
+}
+
+impl Error {
+    /// The kind of this error; exhaustive on purpose.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidRequest { .. }
+            | Self::Malformed { .. }
+            | Self::MissingEntityColumn { .. }
+            | Self::NoTimestampColumn { .. }
+            | Self::SchemaMismatch { .. }
+            | Self::ColumnCollision { .. }
+            | Self::Unsupported { .. }
+            | Self::InvalidConfig { .. } => ErrorKind::InvalidRequest,
+            Self::FeatureViewNotFound { .. }
+            | Self::FeatureNotFound { .. }
+            | Self::FeatureServiceNotFound { .. }
+            | Self::ProjectNotFound { .. }
+            | Self::TableColumnNotFound { .. }
+            | Self::TableNotFound { .. }
+            | Self::SnapshotNotFound { .. }
+            | Self::FileNotFound { .. }
+            | Self::UploadNotFound { .. } => ErrorKind::NotFound,
+            Self::BudgetExceeded { .. } | Self::MemoryExhausted { .. } => ErrorKind::ResourceExhausted,
+            Self::CatalogUnavailable { .. } | Self::StorageUnavailable { .. } | Self::InvalidDefinitions { .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::Iceberg { .. }
+            | Self::Parquet { .. }
+            | Self::Arrow { .. }
+            | Self::Io { .. }
+            | Self::Internal { .. } => ErrorKind::Internal,
+            Self::Engine(error) => engine_kind(error),
+        }
+    }
+
+    /// An [`Error::InvalidRequest`].
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::InvalidRequest { field: field.into(), message: message.into() }
+    }
+
+    /// An [`Error::Internal`].
+    pub fn internal(action: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self::Internal { action: action.into(), message: message.to_string() }
+    }
+
+    /// Wraps an Arrow error with what was being done.
+    pub fn arrow(action: impl Into<String>) -> impl FnOnce(arrow::error::ArrowError) -> Self {
+        let action = action.into();
+        move |source| Self::Arrow { action, source }
+    }
+
+    /// Wraps an Iceberg error with what was being done.
+    pub fn iceberg(action: impl Into<String>) -> impl FnOnce(iceberg::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Iceberg { action, source: Box::new(source) }
+    }
+}
+
+/// An error of ours travels through DataFusion's streams as `External`.
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        Self::External(Box::new(error))
+    }
+}
+
+/// Finds the error of ours inside a DataFusion error, or keeps DataFusion's.
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        match error {
+            DataFusionError::External(inner) => match inner.downcast::<Self>() {
+                Ok(ours) => *ours,
+                Err(other) => Self::Engine(Box::new(DataFusionError::External(other))),
+            },
+            DataFusionError::Shared(shared) => match std::sync::Arc::try_unwrap(shared) {
+                Ok(inner) => Self::from(inner),
+                Err(shared) => Self::Engine(Box::new(DataFusionError::Shared(shared))),
+            },
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
+            DataFusionError::ResourcesExhausted(message) => Self::MemoryExhausted { message },
+            DataFusionError::ArrowError(inner, backtrace) => from_arrow(*inner, backtrace),
+            other => Self::Engine(Box::new(other)),
+        }
+    }
+}
+
+/// The kind of an error that several streams share and that can therefore not be taken apart.
+fn engine_kind(error: &DataFusionError) -> ErrorKind {
+    match error.find_root() {
+        DataFusionError::External(inner) => inner.downcast_ref::<Error>().map_or(ErrorKind::Internal, Error::kind),
+        DataFusionError::ResourcesExhausted(_) => ErrorKind::ResourceExhausted,
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn from_arrow(error: arrow::error::ArrowError, backtrace: Option<String>) -> Error {
+    match error {
+        arrow::error::ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
+            Ok(inner) => Error::from(*inner),
+            Err(inner) => match inner.downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(other) => Error::Engine(Box::new(DataFusionError::External(other))),
+            },
+        },
+        other => Error::Engine(Box::new(DataFusionError::ArrowError(Box::new(other), backtrace))),
+    }
+}
+
+/// Names in `known` that `name` may have been meant to be, best first, at most three.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut scored: Vec<(f64, &str)> = known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(score, _)| *score > 0.7)
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    scored.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
+}
+
+struct Nearest<'a>(&'a [String]);
+
+impl fmt::Display for Nearest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            names => write!(f, "; did you mean `{}`?", names.join("`, `")),
+        }
+    }
+}

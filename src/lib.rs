@@ -1,0 +1,42 @@
+//! Murre: an Arrow Flight data server for feature stores over Apache Iceberg.
+//!
+//! ```text
+//!   server/      wire: tonic, Flight, proto                     knows everything below, decides nothing
+//!      │  model::Request, streams of RecordBatch
+//!   historical · staging · demo                                 what the product does; no tonic, no proto
+//!      │  ScanSpec, PinnedTable, ExecutionPlan
+//!   engine/ · table/ · registry/ · catalog/                     how: DataFusion, Iceberg, definitions
+//!      │
+//!   model/ · error · clock · config · telemetry                 vocabulary; no I/O (config reads one file)
+//! ```
+//! An arrow only ever points down; `clippy.toml` fences the floors.
+//!
+//! - [`model`]: names, definitions, requests.
+//! - [`error`]: every failure and its kind.
+//! - [`clock`]: the only source of time.
+//! - [`config`]: one tree of settings, validated before anything starts.
+//! - [`telemetry`]: logging set-up.
+//! - [`registry`]: feature definitions, refreshed while serving.
+//! - [`catalog`]: catalogs by name; the only module that knows SQL, REST or Glue.
+//! - [`table`]: pinned Iceberg tables: file index, pruning, reading, writing.
+//! - [`engine`]: DataFusion, the feature scan and the point-in-time join.
+//! - [`historical`]: a historical request becomes an execution plan.
+//! - [`staging`]: uploaded entity dataframes.
+//! - [`server`]: Arrow Flight.
+//! - [`demo`]: a sample feature store, made and queried by one command.
+//! - [`proto`]: generated wire messages.
+
+pub mod catalog;
+pub mod clock;
+pub mod config;
+pub mod demo;
+pub mod engine;
+pub mod error;
+pub mod historical;
+pub mod model;
+pub mod proto;
+pub mod registry;
+pub mod server;
+pub mod staging;
+pub mod table;
+pub mod telemetry;

@@ -1,0 +1,17 @@
+//! The vocabulary of the product: names, definitions, requests. No I/O, no async, no wire formats.
+
+mod address;
+mod definition;
+mod ids;
+mod report;
+mod request;
+mod source;
+mod window;
+
+pub use address::RowAddress;
+pub use definition::{Entity, FeatureService, FeatureView, JoinKey, Projection, Ttl};
+pub use ids::{FeatureRef, Principal, SnapshotId, TableName, UploadId};
+pub use report::{Pruned, ScanCounters, ScanReport};
+pub use request::{EntitySource, FeatureSelection, HistoricalRequest, Pins, Request, TablePin, TimeRange};
+pub use source::{FeatureSource, SourceLocation};
+pub use window::TimeWindow;

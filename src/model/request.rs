@@ -1,0 +1,90 @@
+//! What a client can ask for, independent of the dialect it was asked in.
+//!
+//! Requests name feature views. Requests that name a source directly (latest rows, all rows, column types) become
+//! variants of [`Request`] of their own.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use super::{FeatureRef, SnapshotId, TableName, UploadId};
+
+/// A decoded request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Point-in-time join of an entity dataframe with feature views.
+    Historical(HistoricalRequest),
+    /// Keep an entity dataframe for later requests.
+    UploadEntities,
+}
+
+/// Which features, in which order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeatureSelection {
+    /// A list of refs; never empty.
+    Refs(Vec<FeatureRef>),
+    /// All features of a feature service.
+    Service(String),
+}
+
+/// Both ends inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    /// Earliest event time.
+    pub start: DateTime<Utc>,
+    /// Latest event time; not before `start`.
+    pub end: DateTime<Utc>,
+}
+
+/// Where the entity dataframe comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EntitySource {
+    /// Uploaded before.
+    Staged(UploadId),
+    /// An Arrow IPC stream inside the request; not yet checked.
+    Inline(Bytes),
+    /// On the same call (DoExchange).
+    Attached,
+    /// None: the distinct key and timestamp rows of the views in this range.
+    Range(TimeRange),
+}
+
+/// The state of one table that a ticket holds on to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TablePin {
+    /// Snapshot, or `None` where the table had none yet.
+    pub snapshot: Option<SnapshotId>,
+    /// Schema that the columns were resolved against.
+    pub schema_id: i32,
+}
+
+/// What a ticket that the server issued adds to the request, so that every part and replay reads the same data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pins {
+    /// State per table.
+    pub tables: BTreeMap<TableName, TablePin>,
+    /// This endpoint's number, from 0.
+    pub part: u32,
+    /// Number of endpoints of the flight.
+    pub parts: u32,
+    /// Whether rows come in input order.
+    pub ordered: bool,
+    /// When the ticket was made.
+    pub issued_at: DateTime<Utc>,
+}
+
+/// A point-in-time join.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoricalRequest {
+    /// Project that the client believes to talk to.
+    pub project: Option<String>,
+    /// Features to join.
+    pub features: FeatureSelection,
+    /// Name feature columns `view__feature` instead of `feature`.
+    pub full_feature_names: bool,
+    /// The left side of the join.
+    pub entity: EntitySource,
+    /// Present in tickets that the server issued.
+    pub pins: Option<Pins>,
+}
