@@ -6,7 +6,10 @@ use std::path::Path;
 
 use protox::prost::Message;
 
-const FILES: [&str; 2] = ["proto/murre/v1/request.proto", "proto/murre/v1/result.proto"];
+const FILES: [&str; 2] = [
+    "proto/murre/v1/request.proto",
+    "proto/murre/v1/result.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -22,7 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .preserve_proto_field_names()
         .emit_fields()
         .build(&[".murre.v1"])?;
-    plain_integers(&Path::new(&std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?).join("murre.v1.serde.rs"))
+    plain_integers(
+        &Path::new(&std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?)
+            .join("murre.v1.serde.rs"),
+    )
 }
 
 /// Rewrites the generated serializers so that 64-bit integers are JSON numbers instead of proto3 JSON's strings,
@@ -32,7 +38,9 @@ fn plain_integers(file: &Path) -> Result<(), Box<dyn Error>> {
     let mut rest = generated.as_str();
     let mut rewritten = String::with_capacity(rest.len());
     while let Some((before, after)) = rest.split_once("ToString::to_string(&") {
-        let (value, tail) = after.split_once(").as_str()").ok_or("a 64-bit field's serializer has a new form")?;
+        let (value, tail) = after
+            .split_once(").as_str()")
+            .ok_or("a 64-bit field's serializer has a new form")?;
         rewritten.extend([before, "&", value]);
         rest = tail;
     }

@@ -25,6 +25,10 @@ pub struct ServerConfig {
 }
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { listen: std::net::SocketAddr::from(([127, 0, 0, 1], 8815)), max_message_size: ByteSize::gib(1), insecure_allow_remote: false }
+        Self {
+            listen: std::net::SocketAddr::from(([127, 0, 0, 1], 8815)),
+            max_message_size: ByteSize::gib(1),
+            insecure_allow_remote: false,
+        }
     }
 }

@@ -1,5 +1,10 @@
 //! Placeholder until historical retrieval is merged.
-use crate::{error::{Error, Result}, model::{HistoricalRequest, Principal, TableName, TablePin}, registry::RegistryReader, staging::Staging};
+use crate::{
+    error::{Error, Result},
+    model::{HistoricalRequest, Principal, TableName, TablePin},
+    registry::RegistryReader,
+    staging::Staging,
+};
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use std::{collections::BTreeMap, sync::Arc};
@@ -26,7 +31,12 @@ impl Historical {
     pub fn new(_: Arc<dyn RegistryReader>, _: Arc<Staging>) -> Self {
         Self
     }
-    pub async fn plan(&self, _: &Principal, _: &HistoricalRequest, _: Option<EntityFrame>) -> Result<HistoricalPlan> {
+    pub async fn plan(
+        &self,
+        _: &Principal,
+        _: &HistoricalRequest,
+        _: Option<EntityFrame>,
+    ) -> Result<HistoricalPlan> {
         absent()
     }
     pub async fn view_schema(&self, _: &str) -> Result<SchemaRef> {

@@ -1,5 +1,9 @@
 //! Placeholder until the staging area is merged.
-use crate::{clock::Clock, error::Result, model::{Principal, UploadId}};
+use crate::{
+    clock::Clock,
+    error::Result,
+    model::{Principal, UploadId},
+};
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::Stream;
 use std::sync::Arc;

@@ -26,7 +26,10 @@ pub(crate) fn list() -> Vec<ActionType> {
     let description = "Runs a historical request and answers its plan as text: per feature view, what was pruned, read, \
                        scanned and matched. Body: the Request, as protobuf or JSON. Rows are discarded."
         .to_owned();
-    vec![ActionType { r#type: EXPLAIN.to_owned(), description }]
+    vec![ActionType {
+        r#type: EXPLAIN.to_owned(),
+        description,
+    }]
 }
 
 async fn explain(
@@ -35,12 +38,18 @@ async fn explain(
     action: Action,
 ) -> Result<BoxStream<'static, Result<ActionResult>>> {
     let request = historical::decode(&action.body)?;
-    let text = historical::plan(services, principal, &request).await?.explain().await?;
+    let text = historical::plan(services, principal, &request)
+        .await?
+        .explain()
+        .await?;
     Ok(stream::once(async move { Ok(ActionResult::new(text)) }).boxed())
 }
 
 fn unknown(action: String) -> Error {
-    Error::ActionNotFound { action, known: list().into_iter().map(|known| known.r#type).collect() }
+    Error::ActionNotFound {
+        action,
+        known: list().into_iter().map(|known| known.r#type).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -49,6 +58,9 @@ mod tests {
 
     #[test]
     fn an_unknown_action_is_told_the_known_ones() {
-        assert_eq!(unknown("persist".to_owned()).to_string(), "action `persist` not found; the actions are `explain`");
+        assert_eq!(
+            unknown("persist".to_owned()).to_string(),
+            "action `persist` not found; the actions are `explain`"
+        );
     }
 }

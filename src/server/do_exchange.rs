@@ -16,14 +16,16 @@ use crate::model::Principal;
 pub(crate) async fn run(
     services: &Services,
     principal: &Principal,
-    messages: impl Stream<Item = Result<FlightData, Status>> + Send + Unpin + 'static,
+    messages: impl Stream<Item = Result<FlightData, Status>> + Send + 'static,
 ) -> Result<BoxStream<'static, Result<FlightData>>> {
     let mut upload = ipc_guard::decode_flight(messages, services.limits);
-    let descriptor = upload.descriptor().await?;
-    let request = historical::decode_attached(descriptor::command(descriptor.as_ref())?)?;
+    let request = historical::decode_attached(descriptor::command(upload.descriptor().await?)?)?;
     let schema = upload.schema().await?;
-    let batches: Vec<RecordBatch> = upload.try_collect().await?;
+    let batches: Vec<RecordBatch> = upload.into_batches().try_collect().await?;
     let frame = EntityFrame::new(schema, batches);
-    let plan = services.historical.plan(principal, &request, Some(frame)).await?;
+    let plan = services
+        .historical
+        .plan(principal, &request, Some(frame))
+        .await?;
     Ok(encode::flight_data(plan.schema(), plan.execute()?))
 }

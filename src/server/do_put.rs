@@ -15,26 +15,39 @@ use crate::staging::StagedUpload;
 pub(crate) async fn run(
     services: &Services,
     principal: &Principal,
-    messages: impl Stream<Item = Result<FlightData, Status>> + Send + Unpin + 'static,
+    messages: impl Stream<Item = Result<FlightData, Status>> + Send + 'static,
 ) -> Result<BoxStream<'static, Result<PutResult>>> {
     let mut upload = ipc_guard::decode_flight(messages, services.limits);
-    let descriptor = upload.descriptor().await?;
-    match ticket::decode(descriptor::command(descriptor.as_ref())?)? {
+    match ticket::decode(descriptor::command(upload.descriptor().await?)?)? {
         Request::UploadEntities { project } => check_project(services, project).await?,
         Request::Historical(_) => {
-            return Err(Error::invalid("historical", "expected `upload_entities`; a DoPut keeps an entity dataframe"));
+            return Err(Error::invalid(
+                "historical",
+                "expected `upload_entities`; a DoPut keeps an entity dataframe",
+            ));
         }
     }
     let schema = upload.schema().await?;
-    let staged = services.staging.put(principal, schema, upload).await?;
-    Ok(stream::once(async move { Ok(PutResult { app_metadata: answer(&staged)?.into() }) }).boxed())
+    let staged = services.staging.put(principal, schema, upload.into_batches()).await?;
+    Ok(stream::once(async move {
+        Ok(PutResult {
+            app_metadata: answer(&staged)?.into(),
+        })
+    })
+    .boxed())
 }
 
 async fn check_project(services: &Services, project: Option<String>) -> Result<()> {
-    let Some(project) = project else { return Ok(()) };
+    let Some(project) = project else {
+        return Ok(());
+    };
     let registry = services.registry.current().await?;
     let served = registry.project().to_owned();
-    if project == served { Ok(()) } else { Err(Error::ProjectNotFound { project, served }) }
+    if project == served {
+        Ok(())
+    } else {
+        Err(Error::ProjectNotFound { project, served })
+    }
 }
 
 /// The expiry is cut to milliseconds, earlier than the truth, so that any JSON client can parse it.
@@ -57,7 +70,11 @@ mod tests {
     #[test]
     fn the_answer_has_plain_numbers_and_every_field() {
         let expires_at = DateTime::from_timestamp(1_767_225_600, 123_456_789).unwrap();
-        let mut staged = StagedUpload { id: UploadId("ID".to_owned()), rows: u64::MAX, expires_at };
+        let mut staged = StagedUpload {
+            id: UploadId("ID".to_owned()),
+            rows: u64::MAX,
+            expires_at,
+        };
         let text = |staged: &StagedUpload| String::from_utf8(answer(staged).unwrap()).unwrap();
         assert_eq!(
             text(&staged),

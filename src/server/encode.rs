@@ -30,10 +30,15 @@ where
 
 /// The schema that [`flight_data`] sends for a result of this schema; dictionaries are sent as their values.
 pub(crate) fn schema_on_wire(schema: SchemaRef) -> SchemaRef {
-    encoder(schema, stream::empty()).known_schema().expect("the encoder was given a schema")
+    encoder(schema, stream::empty())
+        .known_schema()
+        .expect("the encoder was given a schema")
 }
 
-fn encoder(schema: SchemaRef, batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static) -> FlightDataEncoder {
+fn encoder(
+    schema: SchemaRef,
+    batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+) -> FlightDataEncoder {
     FlightDataEncoderBuilder::new()
         .with_schema(schema)
         .with_max_flight_data_size(usize::MAX)
@@ -44,18 +49,29 @@ fn pieces(batch: RecordBatch) -> impl Stream<Item = Result<RecordBatch>> + Send 
     let messages = row_bytes(&batch).div_ceil(TARGET_MESSAGE_BYTES).max(1);
     let rows = batch.num_rows().div_ceil(messages).max(1);
     let starts = (0..batch.num_rows()).step_by(rows);
-    stream::iter(starts.map(move |start| compact(&batch.slice(start, rows.min(batch.num_rows() - start)))))
+    stream::iter(
+        starts.map(move |start| compact(&batch.slice(start, rows.min(batch.num_rows() - start)))),
+    )
 }
 
 fn row_bytes(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|column| column_bytes(column)).sum()
+    batch
+        .columns()
+        .iter()
+        .map(|column| column_bytes(column))
+        .sum()
 }
 
 fn column_bytes(column: &dyn Array) -> usize {
     match column.data_type() {
         DataType::Utf8View => column.len() * 16 + column.as_string_view().total_buffer_bytes_used(),
-        DataType::BinaryView => column.len() * 16 + column.as_binary_view().total_buffer_bytes_used(),
-        _ => column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_buffer_memory_size()),
+        DataType::BinaryView => {
+            column.len() * 16 + column.as_binary_view().total_buffer_bytes_used()
+        }
+        _ => column
+            .to_data()
+            .get_slice_memory_size()
+            .unwrap_or_else(|_| column.get_buffer_memory_size()),
     }
 }
 
@@ -63,7 +79,8 @@ fn column_bytes(column: &dyn Array) -> usize {
 fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
     let columns: Vec<ArrayRef> = batch.columns().iter().map(compact_column).collect();
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(batch.schema(), columns, &options).map_err(Error::arrow("cut a batch"))
+    RecordBatch::try_new_with_options(batch.schema(), columns, &options)
+        .map_err(Error::arrow("cut a batch"))
 }
 
 fn compact_column(column: &ArrayRef) -> ArrayRef {
@@ -76,10 +93,14 @@ fn compact_column(column: &ArrayRef) -> ArrayRef {
 
 fn from_flight(error: FlightError) -> Error {
     match error {
-        FlightError::ExternalError(inner) => {
-            inner.downcast::<Error>().map_or_else(|other| Error::internal("encode the result", other), |ours| *ours)
-        }
-        FlightError::Arrow(source) => Error::Arrow { action: "encode the result".to_owned(), source },
+        FlightError::ExternalError(inner) => inner.downcast::<Error>().map_or_else(
+            |other| Error::internal("encode the result", other),
+            |ours| *ours,
+        ),
+        FlightError::Arrow(source) => Error::Arrow {
+            action: "encode the result".to_owned(),
+            source,
+        },
         other => Error::internal("encode the result", other),
     }
 }

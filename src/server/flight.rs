@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse,
-    PollInfo, PutResult, Result as ActionResult, SchemaResult, Ticket,
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
+    HandshakeRequest, HandshakeResponse, PollInfo, PutResult, Result as ActionResult, SchemaResult,
+    Ticket,
 };
 use futures::stream::{self, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
@@ -37,49 +38,93 @@ impl FlightService for FlightServer {
     type DoActionStream = ResponseStream<ActionResult>;
     type ListActionsStream = ResponseStream<ActionType>;
 
-    async fn handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Answer<Self::HandshakeStream> {
-        Err(status::unimplemented("Handshake: this server has no authentication"))
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Answer<Self::HandshakeStream> {
+        Err(status::unimplemented(
+            "Handshake: this server has no authentication",
+        ))
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> Answer<Self::ListFlightsStream> {
-        Rpc::begin("ListFlights").streaming(info::list(&self.services, request.into_inner())).await
+        Rpc::begin("ListFlights")
+            .streaming(info::list(&self.services, request.into_inner()))
+            .await
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Answer<FlightInfo> {
         let rpc = Rpc::begin("GetFlightInfo");
-        rpc.unary(info::flight_info(&self.services, rpc.principal(), request.into_inner())).await
+        rpc.unary(info::flight_info(
+            &self.services,
+            rpc.principal(),
+            request.into_inner(),
+        ))
+        .await
     }
 
     async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Answer<PollInfo> {
-        Err(status::unimplemented("PollFlightInfo: use GetFlightInfo, which plans without running"))
+        Err(status::unimplemented(
+            "PollFlightInfo: use GetFlightInfo, which plans without running",
+        ))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Answer<SchemaResult> {
         let rpc = Rpc::begin("GetSchema");
-        rpc.unary(info::schema(&self.services, rpc.principal(), request.into_inner())).await
+        rpc.unary(info::schema(
+            &self.services,
+            rpc.principal(),
+            request.into_inner(),
+        ))
+        .await
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Answer<Self::DoGetStream> {
         let rpc = Rpc::begin("DoGet");
-        rpc.streaming(do_get::run(&self.services, rpc.principal(), request.into_inner())).await
+        rpc.streaming(do_get::run(
+            &self.services,
+            rpc.principal(),
+            request.into_inner(),
+        ))
+        .await
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Answer<Self::DoPutStream> {
         let rpc = Rpc::begin("DoPut");
-        rpc.streaming(do_put::run(&self.services, rpc.principal(), request.into_inner())).await
+        rpc.streaming(do_put::run(
+            &self.services,
+            rpc.principal(),
+            request.into_inner(),
+        ))
+        .await
     }
 
-    async fn do_exchange(&self, request: Request<Streaming<FlightData>>) -> Answer<Self::DoExchangeStream> {
+    async fn do_exchange(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> Answer<Self::DoExchangeStream> {
         let rpc = Rpc::begin("DoExchange");
-        rpc.streaming(do_exchange::run(&self.services, rpc.principal(), request.into_inner())).await
+        rpc.streaming(do_exchange::run(
+            &self.services,
+            rpc.principal(),
+            request.into_inner(),
+        ))
+        .await
     }
 
     async fn do_action(&self, request: Request<Action>) -> Answer<Self::DoActionStream> {
         let rpc = Rpc::begin("DoAction");
-        rpc.streaming(do_action::run(&self.services, rpc.principal(), request.into_inner())).await
+        rpc.streaming(do_action::run(
+            &self.services,
+            rpc.principal(),
+            request.into_inner(),
+        ))
+        .await
     }
 
     async fn list_actions(&self, _: Request<Empty>) -> Answer<Self::ListActionsStream> {
-        Ok(Response::new(stream::iter(do_action::list()).map(Ok).boxed()))
+        Ok(Response::new(
+            stream::iter(do_action::list()).map(Ok).boxed(),
+        ))
     }
 }

@@ -26,7 +26,10 @@ pub(super) fn decode_attached(bytes: &Bytes) -> Result<HistoricalRequest> {
     match request.entity {
         EntitySource::Attached => Ok(request),
         EntitySource::Staged(_) | EntitySource::Inline(_) | EntitySource::Range(_) => {
-            Err(Error::invalid("historical.entity", "expected no entity; in DoExchange the dataframe comes on the call"))
+            Err(Error::invalid(
+                "historical.entity",
+                "expected no entity; in DoExchange the dataframe comes on the call",
+            ))
         }
     }
 }
@@ -34,9 +37,10 @@ pub(super) fn decode_attached(bytes: &Bytes) -> Result<HistoricalRequest> {
 fn decode_any_entity(bytes: &Bytes) -> Result<HistoricalRequest> {
     match ticket::decode(bytes)? {
         Request::Historical(request) => Ok(request),
-        Request::UploadEntities { .. } => {
-            Err(Error::invalid("upload_entities", "expected a `historical` request; uploads are made by DoPut"))
-        }
+        Request::UploadEntities { .. } => Err(Error::invalid(
+            "upload_entities",
+            "expected a `historical` request; uploads are made by DoPut",
+        )),
     }
 }
 
@@ -69,17 +73,33 @@ mod tests {
     const UPLOAD: &str = r#"{"upload_entities": {}}"#;
 
     #[rstest]
-    #[case(ATTACHED, "historical.entity: expected one of `upload`, `ipc`, `range`; only DoExchange")]
-    #[case(UPLOAD, "upload_entities: expected a `historical` request; uploads are made by DoPut")]
-    fn calls_without_a_dataframe_need_to_know_where_it_is(#[case] json: &'static str, #[case] message: &str) {
-        let error = decode(&Bytes::from_static(json.as_bytes())).unwrap_err().to_string();
+    #[case(
+        ATTACHED,
+        "historical.entity: expected one of `upload`, `ipc`, `range`; only DoExchange"
+    )]
+    #[case(
+        UPLOAD,
+        "upload_entities: expected a `historical` request; uploads are made by DoPut"
+    )]
+    fn calls_without_a_dataframe_need_to_know_where_it_is(
+        #[case] json: &'static str,
+        #[case] message: &str,
+    ) {
+        let error = decode(&Bytes::from_static(json.as_bytes()))
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with(message), "{error}");
     }
 
     #[test]
     fn a_call_with_a_dataframe_takes_no_second_one() {
         assert!(decode_attached(&Bytes::from_static(ATTACHED.as_bytes())).is_ok());
-        let error = decode_attached(&Bytes::from_static(STAGED.as_bytes())).unwrap_err().to_string();
-        assert!(error.starts_with("historical.entity: expected no entity"), "{error}");
+        let error = decode_attached(&Bytes::from_static(STAGED.as_bytes()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("historical.entity: expected no entity"),
+            "{error}"
+        );
     }
 }

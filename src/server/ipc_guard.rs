@@ -4,35 +4,34 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use arrow_flight::{FlightData, FlightDescriptor};
 use bytes::Bytes;
 use futures::Stream;
-use std::{pin::Pin, task::{Context, Poll}};
 /// Placeholder.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IpcLimits {
     /// Placeholder.
     pub max_message_bytes: u64,
+    /// Placeholder.
+    pub more: u64,
 }
 /// Placeholder.
 #[derive(Debug)]
 pub struct GuardedStream;
 impl GuardedStream {
     /// Placeholder.
-    pub async fn descriptor(&mut self) -> Result<Option<FlightDescriptor>> {
+    pub async fn descriptor(&mut self) -> Result<Option<&FlightDescriptor>> {
         Ok(None)
     }
     /// Placeholder.
     pub async fn schema(&mut self) -> Result<SchemaRef> {
         Err(Error::internal("guard", "placeholder"))
     }
-}
-impl Stream for GuardedStream {
-    type Item = Result<RecordBatch>;
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(None)
+    /// Placeholder.
+    pub fn into_batches(self) -> futures::stream::BoxStream<'static, Result<RecordBatch>> {
+        Box::pin(futures::stream::empty())
     }
 }
 /// Placeholder.
 pub fn decode_flight(
-    _: impl Stream<Item = Result<FlightData, tonic::Status>> + Send + Unpin + 'static,
+    _: impl Stream<Item = Result<FlightData, tonic::Status>> + Send + 'static,
     _: IpcLimits,
 ) -> GuardedStream {
     GuardedStream

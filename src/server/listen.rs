@@ -23,7 +23,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// Binds the configured address.
 pub(super) async fn bind(config: &ServerConfig) -> Result<TcpListener> {
     check_reach(config, config.listen)?;
-    TcpListener::bind(config.listen).await.map_err(io_error(format!("listen on {}", config.listen)))
+    TcpListener::bind(config.listen)
+        .await
+        .map_err(io_error(format!("listen on {}", config.listen)))
 }
 
 /// Serves Flight and health until `shutdown` resolves, then drains.
@@ -33,7 +35,9 @@ pub(super) async fn serve<S: FlightService>(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<()> {
-    let address = listener.local_addr().map_err(io_error("read the listener's address".to_owned()))?;
+    let address = listener
+        .local_addr()
+        .map_err(io_error("read the listener's address".to_owned()))?;
     check_reach(config, address)?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let (stopping, stopped) = oneshot::channel();
@@ -56,7 +60,8 @@ pub(super) async fn serve<S: FlightService>(
 }
 
 async fn router<S: FlightService>(config: &ServerConfig, flight: S) -> Router {
-    let flight = FlightServiceServer::new(flight).max_decoding_message_size(max_message_bytes(config));
+    let flight =
+        FlightServiceServer::new(flight).max_decoding_message_size(max_message_bytes(config));
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<FlightServiceServer<S>>().await;
     Server::builder()
@@ -86,7 +91,9 @@ fn check_reach(config: &ServerConfig, address: SocketAddr) -> Result<()> {
         "server.listen: {address} can be reached from other machines and the server has no authentication; listen on \
          127.0.0.1, or set server.insecure_allow_remote = true (--insecure-allow-remote)"
     );
-    Err(Error::InvalidConfig { faults: vec![fault] })
+    Err(Error::InvalidConfig {
+        faults: vec![fault],
+    })
 }
 
 fn io_error(action: String) -> impl FnOnce(std::io::Error) -> Error {

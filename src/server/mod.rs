@@ -71,9 +71,21 @@ impl App {
         let registry = crate::registry::open(&config.registry).await?;
         let staging = Arc::new(Staging::try_new(&config.staging, Arc::clone(&clock))?);
         let historical = Historical::new(Arc::clone(&registry), Arc::clone(&staging));
-        let limits = IpcLimits { max_message_bytes: config.server.max_message_size.as_u64(), ..IpcLimits::default() };
-        let services = Arc::new(Services { historical, staging, registry, clock, limits });
-        Ok(Self { services, config: config.server })
+        let limits = IpcLimits {
+            max_message_bytes: config.server.max_message_size.as_u64(),
+            ..IpcLimits::default()
+        };
+        let services = Arc::new(Services {
+            historical,
+            staging,
+            registry,
+            clock,
+            limits,
+        });
+        Ok(Self {
+            services,
+            config: config.server,
+        })
     }
 
     /// Binds the configured address.
@@ -90,7 +102,11 @@ impl App {
     /// # Errors
     /// [`Error::InvalidConfig`](crate::error::Error::InvalidConfig) if the listener may be reached from other machines
     /// without `server.insecure_allow_remote`; [`Error::Internal`](crate::error::Error::Internal) if the transport fails.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<()> {
         let flight = flight::FlightServer::new(Arc::clone(&self.services));
         listen::serve(&self.config, flight, listener, shutdown).await
     }

@@ -28,7 +28,11 @@ impl Rpc {
         let id = Uuid::new_v4();
         let principal = Principal::anonymous();
         let span = tracing::info_span!("rpc", method, request_id = %id, %principal);
-        Self { id, principal, span }
+        Self {
+            id,
+            principal,
+            span,
+        }
     }
 
     /// Who calls.
@@ -37,9 +41,14 @@ impl Rpc {
     }
 
     /// Answers with one message.
-    pub(crate) async fn unary<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<Response<T>, Status> {
+    pub(crate) async fn unary<T>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<Response<T>, Status> {
         let answer = work.instrument(self.span.clone()).await;
-        answer.map(Response::new).map_err(|error| self.span.in_scope(|| status::of(&error, self.id)))
+        answer
+            .map(Response::new)
+            .map_err(|error| self.span.in_scope(|| status::of(&error, self.id)))
     }
 
     /// Answers with a stream, which stays in this call's span and may still fail.
@@ -55,7 +64,9 @@ impl Rpc {
         let (span, id) = (self.span.clone(), self.id);
         stream::poll_fn(move |cx| {
             let _in_span = span.enter();
-            answers.poll_next_unpin(cx).map_err(|error| status::of(&error, id))
+            answers
+                .poll_next_unpin(cx)
+                .map_err(|error| status::of(&error, id))
         })
         .boxed()
     }
@@ -73,10 +84,17 @@ mod tests {
     #[tokio::test]
     async fn an_error_in_mid_stream_ends_it_as_a_status() {
         let answers = stream::iter([Ok(1), Err(Error::invalid("field", "wrong"))]).boxed();
-        let mut response = Rpc::begin("Test").streaming(async { Ok(answers) }).await.unwrap().into_inner();
+        let mut response = Rpc::begin("Test")
+            .streaming(async { Ok(answers) })
+            .await
+            .unwrap()
+            .into_inner();
         assert_eq!(response.next().await.unwrap().unwrap(), 1);
         let status = response.next().await.unwrap().unwrap_err();
-        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "field: wrong"));
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::InvalidArgument, "field: wrong")
+        );
     }
 
     #[tokio::test]
@@ -84,7 +102,11 @@ mod tests {
         let held = Arc::new(());
         let work = Arc::clone(&held);
         let answers = stream::repeat_with(move || Ok(Arc::strong_count(&work))).boxed();
-        let mut response = Rpc::begin("Test").streaming(async { Ok(answers) }).await.unwrap().into_inner();
+        let mut response = Rpc::begin("Test")
+            .streaming(async { Ok(answers) })
+            .await
+            .unwrap()
+            .into_inner();
         assert_eq!(response.next().await.unwrap().unwrap(), 2);
         drop(response);
         assert_eq!(Arc::strong_count(&held), 1);

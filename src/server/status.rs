@@ -18,7 +18,10 @@ pub(crate) fn of(error: &Error, request_id: Uuid) -> Status {
     let code = code(error.kind());
     if code == Code::Internal {
         tracing::error!(%request_id, error = chain(error), "request failed");
-        return Status::new(code, format!("internal error; the server's log has the cause under request id {request_id}"));
+        return Status::new(
+            code,
+            format!("internal error; the server's log has the cause under request id {request_id}"),
+        );
     }
     let message = error.to_string();
     tracing::debug!(%request_id, ?code, error = message, "request refused");
@@ -72,7 +75,11 @@ fn shortened(mut message: String) -> String {
 }
 
 fn encoded_bytes(c: char) -> usize {
-    if c.is_ascii_graphic() && !"\"#%<>`?{}".contains(c) { 1 } else { 3 * c.len_utf8() }
+    if c.is_ascii_graphic() && !"\"#%<>`?{}".contains(c) {
+        1
+    } else {
+        3 * c.len_utf8()
+    }
 }
 
 #[cfg(test)]
@@ -100,9 +107,15 @@ mod tests {
 
     #[test]
     fn what_is_the_callers_business_is_shown_whole() {
-        let status = status(Error::invalid("historical.features", "expected at least one `view:feature`"));
+        let status = status(Error::invalid(
+            "historical.features",
+            "expected at least one `view:feature`",
+        ));
         assert_eq!(status.code(), Code::InvalidArgument);
-        assert_eq!(status.message(), "historical.features: expected at least one `view:feature`");
+        assert_eq!(
+            status.message(),
+            "historical.features: expected at least one `view:feature`"
+        );
     }
 
     #[test]
@@ -115,8 +128,11 @@ mod tests {
 
     #[test]
     fn the_log_has_every_cause_once() {
-        let source = std::io::Error::new(std::io::ErrorKind::Other, Error::internal("inner", "root"));
-        let error = Error::Io { action: "outer".to_owned(), source };
+        let source = std::io::Error::other(Error::internal("inner", "root"));
+        let error = Error::Io {
+            action: "outer".to_owned(),
+            source,
+        };
         assert_eq!(chain(&error), "outer: inner: root");
     }
 
@@ -127,14 +143,20 @@ mod tests {
     #[case("🦀")]
     fn long_messages_are_cut_to_fit_a_header(#[case] unit: &str) {
         let mut header = http_header(&shortened(unit.repeat(100_000)));
-        assert!(header.len() <= MAX_ENCODED_MESSAGE_BYTES + 9, "{}", header.len());
+        assert!(
+            header.len() <= MAX_ENCODED_MESSAGE_BYTES + 9,
+            "{}",
+            header.len()
+        );
         header.truncate(40);
         assert!(shortened(unit.repeat(100)) == unit.repeat(100));
     }
 
     fn http_header(message: &str) -> String {
         let mut headers = tonic::metadata::MetadataMap::new().into_headers();
-        Status::new(Code::NotFound, message).add_header(&mut headers).unwrap();
+        Status::new(Code::NotFound, message)
+            .add_header(&mut headers)
+            .unwrap();
         headers["grpc-message"].to_str().unwrap().to_owned()
     }
 }

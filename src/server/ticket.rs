@@ -45,7 +45,9 @@ impl Dialect {
 pub(crate) fn decode(bytes: &Bytes) -> Result<Request> {
     match Dialect::of(bytes) {
         Dialect::Json => from_wire::request(json::parse(bytes)?),
-        Dialect::FlightSql => Err(Error::Unsupported { what: "Flight SQL".to_owned() }),
+        Dialect::FlightSql => Err(Error::Unsupported {
+            what: "Flight SQL".to_owned(),
+        }),
         Dialect::Protobuf => from_wire::request(parse_protobuf(bytes)?),
     }
 }
@@ -59,7 +61,9 @@ fn parse_protobuf(bytes: &Bytes) -> Result<v1::Request> {
     v1::Request::decode(bytes.clone()).map_err(|error| Error::Malformed {
         what: "request",
         message: match bytes.trim_ascii_start().first() {
-            Some(b'{') => "JSON must start with `{` at its first byte, without white space".to_owned(),
+            Some(b'{') => {
+                "JSON must start with `{` at its first byte, without white space".to_owned()
+            }
             _ => format!("neither JSON nor protobuf: {error}"),
         },
     })

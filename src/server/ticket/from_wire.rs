@@ -8,8 +8,8 @@ use pbjson_types::Timestamp;
 use super::PINS_VERSION;
 use crate::error::{Error, Result};
 use crate::model::{
-    EntitySource, FeatureRef, FeatureSelection, HistoricalRequest, Pins, Request, SnapshotId, TableName, TablePin,
-    TimeRange, UploadId,
+    EntitySource, FeatureRef, FeatureSelection, HistoricalRequest, Pins, Request, SnapshotId,
+    TableName, TablePin, TimeRange, UploadId,
 };
 use crate::proto::v1;
 use crate::proto::v1::entity_source::Source;
@@ -19,12 +19,18 @@ use crate::proto::v1::request::Kind;
 pub(super) fn request(wire: v1::Request) -> Result<Request> {
     let project = wire.project.filter(|name| !name.is_empty());
     match (wire.kind, wire.pins) {
-        (Some(Kind::Historical(wire)), pins) => historical(wire, project, pins).map(Request::Historical),
-        (Some(Kind::UploadEntities(_)), None) => Ok(Request::UploadEntities { project }),
-        (Some(Kind::UploadEntities(_)), Some(_)) => {
-            Err(Error::invalid("pins", "expected no pins beside `upload_entities`"))
+        (Some(Kind::Historical(wire)), pins) => {
+            historical(wire, project, pins).map(Request::Historical)
         }
-        (None, _) => Err(Error::invalid("request", "expected one of `historical`, `upload_entities`")),
+        (Some(Kind::UploadEntities(_)), None) => Ok(Request::UploadEntities { project }),
+        (Some(Kind::UploadEntities(_)), Some(_)) => Err(Error::invalid(
+            "pins",
+            "expected no pins beside `upload_entities`",
+        )),
+        (None, _) => Err(Error::invalid(
+            "request",
+            "expected one of `historical`, `upload_entities`",
+        )),
     }
 }
 
@@ -45,20 +51,27 @@ fn historical(
 fn selection(features: Vec<String>, service: Option<String>) -> Result<FeatureSelection> {
     match (features.is_empty(), service) {
         (false, None) => refs(&features).map(FeatureSelection::Refs),
-        (true, Some(name)) => non_empty("historical.feature_service", name).map(FeatureSelection::Service),
-        (true, None) => {
-            Err(Error::invalid("historical.features", "expected at least one `view:feature`, or a `feature_service`"))
+        (true, Some(name)) => {
+            non_empty("historical.feature_service", name).map(FeatureSelection::Service)
         }
-        (false, Some(_)) => {
-            Err(Error::invalid("historical.feature_service", "expected either `features` or `feature_service`, not both"))
-        }
+        (true, None) => Err(Error::invalid(
+            "historical.features",
+            "expected at least one `view:feature`, or a `feature_service`",
+        )),
+        (false, Some(_)) => Err(Error::invalid(
+            "historical.feature_service",
+            "expected either `features` or `feature_service`, not both",
+        )),
     }
 }
 
 fn refs(features: &[String]) -> Result<Vec<FeatureRef>> {
     let parse = |(i, text): (usize, &String)| {
         text.parse().map_err(|_: Error| {
-            Error::invalid(format!("historical.features[{i}]"), format!("expected `view:feature`, found `{text}`"))
+            Error::invalid(
+                format!("historical.features[{i}]"),
+                format!("expected `view:feature`, found `{text}`"),
+            )
         })
     };
     features.iter().enumerate().map(parse).collect()
@@ -69,12 +82,16 @@ fn entity(wire: v1::EntitySource) -> Result<EntitySource> {
         Some(Source::Upload(id)) => {
             non_empty("historical.entity.upload", id).map(|id| EntitySource::Staged(UploadId(id)))
         }
-        Some(Source::Ipc(bytes)) if bytes.is_empty() => {
-            Err(Error::invalid("historical.entity.ipc", "expected an Arrow IPC stream, found no bytes"))
-        }
+        Some(Source::Ipc(bytes)) if bytes.is_empty() => Err(Error::invalid(
+            "historical.entity.ipc",
+            "expected an Arrow IPC stream, found no bytes",
+        )),
         Some(Source::Ipc(bytes)) => Ok(EntitySource::Inline(bytes)),
         Some(Source::Range(wire)) => range(&wire).map(EntitySource::Range),
-        None => Err(Error::invalid("historical.entity", "expected one of `upload`, `ipc`, `range`")),
+        None => Err(Error::invalid(
+            "historical.entity",
+            "expected one of `upload`, `ipc`, `range`",
+        )),
     }
 }
 
@@ -82,7 +99,11 @@ fn range(wire: &v1::TimeRange) -> Result<TimeRange> {
     let start = instant("historical.entity.range.start", wire.start)?;
     let end = instant("historical.entity.range.end", wire.end)?;
     if end < start {
-        let message = format!("expected a time not before `start`, {}, found {}", rfc3339(start), rfc3339(end));
+        let message = format!(
+            "expected a time not before `start`, {}, found {}",
+            rfc3339(start),
+            rfc3339(end)
+        );
         return Err(Error::invalid("historical.entity.range.end", message));
     }
     Ok(TimeRange { start, end })
@@ -90,14 +111,23 @@ fn range(wire: &v1::TimeRange) -> Result<TimeRange> {
 
 fn pins(wire: v1::Pins) -> Result<Pins> {
     if wire.version != PINS_VERSION {
-        let message = format!("expected version {PINS_VERSION}, found {}; plan the request again", wire.version);
+        let message = format!(
+            "expected version {PINS_VERSION}, found {}; plan the request again",
+            wire.version
+        );
         return Err(Error::invalid("pins.version", message));
     }
     if wire.parts != 1 {
-        return Err(Error::invalid("pins.parts", format!("expected 1, found {}", wire.parts)));
+        return Err(Error::invalid(
+            "pins.parts",
+            format!("expected 1, found {}", wire.parts),
+        ));
     }
     if wire.part >= wire.parts {
-        return Err(Error::invalid("pins.part", format!("expected less than {}, found {}", wire.parts, wire.part)));
+        return Err(Error::invalid(
+            "pins.part",
+            format!("expected less than {}, found {}", wire.parts, wire.part),
+        ));
     }
     Ok(Pins {
         tables: table_pins(wire.tables)?,
@@ -111,11 +141,21 @@ fn pins(wire: v1::Pins) -> Result<Pins> {
 fn table_pins(wire: Vec<v1::TablePin>) -> Result<BTreeMap<TableName, TablePin>> {
     let mut tables = BTreeMap::new();
     for (i, wire) in wire.into_iter().enumerate() {
-        let pin = TablePin { snapshot: wire.snapshot_id.map(SnapshotId), schema_id: wire.schema_id };
-        let name = TableName { catalog: wire.catalog, namespace: wire.namespace, name: wire.name };
+        let pin = TablePin {
+            snapshot: wire.snapshot_id.map(SnapshotId),
+            schema_id: wire.schema_id,
+        };
+        let name = TableName {
+            catalog: wire.catalog,
+            namespace: wire.namespace,
+            name: wire.name,
+        };
         let known = !name.catalog.is_empty() && !name.namespace.is_empty() && !name.name.is_empty();
         if !known || tables.insert(name, pin).is_some() {
-            return Err(Error::invalid(format!("pins.tables[{i}]"), "expected a full table name, each table once"));
+            return Err(Error::invalid(
+                format!("pins.tables[{i}]"),
+                "expected a full table name, each table once",
+            ));
         }
     }
     Ok(tables)
@@ -131,7 +171,14 @@ fn instant(field: &str, wire: Option<Timestamp>) -> Result<DateTime<Utc>> {
 }
 
 fn non_empty(field: &str, text: String) -> Result<String> {
-    if text.is_empty() { Err(Error::invalid(field, "expected a name, found an empty string")) } else { Ok(text) }
+    if text.is_empty() {
+        Err(Error::invalid(
+            field,
+            "expected a name, found an empty string",
+        ))
+    } else {
+        Ok(text)
+    }
 }
 
 fn rfc3339(time: DateTime<Utc>) -> String {

@@ -1,6 +1,5 @@
 //! The JSON form of requests: what generated code does not cover of the rules in `request.proto`.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -15,14 +14,19 @@ pub(super) fn parse(bytes: &[u8]) -> Result<v1::Request> {
 }
 
 fn malformed(error: serde_json::Error) -> Error {
-    Error::Malformed { what: "request", message: format!("not JSON: {error}") }
+    Error::Malformed {
+        what: "request",
+        message: format!("not JSON: {error}"),
+    }
 }
 
 /// Feast's remote offline store sends objects with an `api` key; its dialect gets its own module.
 fn refuse_feast(value: &Value) -> Result<()> {
     match value.get("api") {
         None => Ok(()),
-        Some(api) => Err(Error::Unsupported { what: format!("Feast's remote offline store protocol (command {api})") }),
+        Some(api) => Err(Error::Unsupported {
+            what: format!("Feast's remote offline store protocol (command {api})"),
+        }),
     }
 }
 
@@ -40,14 +44,32 @@ fn drop_nulls(value: &mut Value) {
 
 fn invalid(error: serde_path_to_error::Error<serde_json::Error>) -> Error {
     let path = error.path().to_string();
-    let field = if path == "." { "request".to_owned() } else { path };
+    let field = if path == "." {
+        "request".to_owned()
+    } else {
+        path
+    };
     Error::invalid(field, reworded(&error.into_inner().to_string()))
 }
 
-/// Generated code calls the second alternative of a oneof a duplicate field.
+/// Generated code calls the second alternative of a oneof a duplicate field, by its lowerCamelCase name.
 fn reworded(message: &str) -> String {
     match message.strip_prefix("duplicate field ") {
-        Some(name) => format!("{name} is given twice, or together with an alternative to it"),
+        Some(name) => format!(
+            "{} is given twice, or together with an alternative to it",
+            snake_case(name)
+        ),
         None => message.to_owned(),
     }
+}
+
+fn snake_case(name: &str) -> String {
+    name.chars()
+        .flat_map(|c| {
+            c.is_ascii_uppercase()
+                .then_some('_')
+                .into_iter()
+                .chain([c.to_ascii_lowercase()])
+        })
+        .collect()
 }

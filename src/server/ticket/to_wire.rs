@@ -1,7 +1,10 @@
 //! The model to wire messages; the inverse of `from_wire`.
 
 use super::PINS_VERSION;
-use crate::model::{EntitySource, FeatureSelection, HistoricalRequest, Pins, Request, TableName, TablePin, TimeRange};
+use crate::model::{
+    EntitySource, FeatureSelection, HistoricalRequest, Pins, Request, TableName, TablePin,
+    TimeRange,
+};
 use crate::proto::v1;
 use crate::proto::v1::entity_source::Source;
 use crate::proto::v1::request::Kind;
@@ -39,18 +42,25 @@ fn entity(entity: &EntitySource) -> Option<v1::EntitySource> {
     let source = match entity {
         EntitySource::Staged(id) => Source::Upload(id.0.clone()),
         EntitySource::Inline(bytes) => Source::Ipc(bytes.clone()),
-        EntitySource::Range(TimeRange { start, end }) => {
-            Source::Range(v1::TimeRange { start: Some((*start).into()), end: Some((*end).into()) })
-        }
+        EntitySource::Range(TimeRange { start, end }) => Source::Range(v1::TimeRange {
+            start: Some((*start).into()),
+            end: Some((*end).into()),
+        }),
         EntitySource::Attached => return None,
     };
-    Some(v1::EntitySource { source: Some(source) })
+    Some(v1::EntitySource {
+        source: Some(source),
+    })
 }
 
 fn pins(pins: &Pins) -> v1::Pins {
     v1::Pins {
         version: PINS_VERSION,
-        tables: pins.tables.iter().map(|(name, pin)| table_pin(name, *pin)).collect(),
+        tables: pins
+            .tables
+            .iter()
+            .map(|(name, pin)| table_pin(name, *pin))
+            .collect(),
         part: pins.part,
         parts: pins.parts,
         ordered: pins.ordered,
