@@ -77,6 +77,14 @@ pub enum Error {
         /// Known names that look alike.
         nearest: Vec<String>,
     },
+    /// The server has no such Flight action.
+    #[error("action `{action}` not found; the actions are `{}`", known.join("`, `"))]
+    ActionNotFound {
+        /// Type as requested.
+        action: String,
+        /// The actions that there are.
+        known: Vec<String>,
+    },
     /// The server serves another project.
     #[error("project `{project}` not found; this server serves `{served}`")]
     ProjectNotFound {
@@ -278,6 +286,7 @@ impl Error {
             Self::FeatureViewNotFound { .. }
             | Self::FeatureNotFound { .. }
             | Self::FeatureServiceNotFound { .. }
+            | Self::ActionNotFound { .. }
             | Self::ProjectNotFound { .. }
             | Self::TableColumnNotFound { .. }
             | Self::TableNotFound { .. }
