@@ -253,6 +253,9 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
+    /// The one failure of a piece of work that several callers waited for.
+    #[error("{0}")]
+    Shared(std::sync::Arc<Error>),
     /// An invariant of the server does not hold.
     #[error("{action}: {message}")]
     Internal {
@@ -294,6 +297,7 @@ impl Error {
             | Self::Io { .. }
             | Self::Internal { .. } => ErrorKind::Internal,
             Self::Engine(error) => engine_kind(error),
+            Self::Shared(error) => error.kind(),
         }
     }
 
@@ -317,6 +321,13 @@ impl Error {
     pub fn iceberg(action: impl Into<String>) -> impl FnOnce(iceberg::Error) -> Self {
         let action = action.into();
         move |source| Self::Iceberg { action, source: Box::new(source) }
+    }
+}
+
+/// Takes a shared failure back where nobody else holds it.
+impl From<std::sync::Arc<Error>> for Error {
+    fn from(error: std::sync::Arc<Error>) -> Self {
+        std::sync::Arc::try_unwrap(error).unwrap_or_else(Self::Shared)
     }
 }
 
