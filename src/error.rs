@@ -380,6 +380,11 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
     scored.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
 }
 
+/// The end of a message that offers known names: `; did you mean ...?`, or nothing.
+pub(crate) fn did_you_mean(nearest: &[String]) -> String {
+    Nearest(nearest).to_string()
+}
+
 struct Nearest<'a>(&'a [String]);
 
 impl fmt::Display for Nearest<'_> {
