@@ -14,10 +14,22 @@ pub struct CatalogConfig {
     /// Where it is, in pyiceberg's form.
     pub uri: String,
     /// Where new tables go.
-    pub warehouse: String,
+    #[serde(default)]
+    pub warehouse: Option<String>,
     /// Storage options, by pyiceberg's names; may hold secrets.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
+}
+
+impl CatalogConfig {
+    /// What is wrong with this section, one line a fault, each starting with the faulty key under `key`.
+    pub fn faults(&self, key: &str) -> Vec<String> {
+        let wrong = !self.uri.starts_with("sqlite:///");
+        wrong
+            .then(|| format!("{key}.uri: expected `sqlite:///path`"))
+            .into_iter()
+            .collect()
+    }
 }
 
 /// Kinds of catalogs.

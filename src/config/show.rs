@@ -62,3 +62,23 @@ fn without_password(uri: &str) -> String {
         None => format!("{scheme}://{authority}{path}{query}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::without_password;
+
+    #[test]
+    fn a_uri_keeps_all_but_its_password() {
+        let shown = |uri| without_password(uri);
+        assert_eq!(
+            shown("postgresql://ann:se:cr@t@db:5432/lake?a=b"),
+            "postgresql://ann:[redacted]@db:5432/lake?[redacted]"
+        );
+        assert_eq!(
+            shown("sqlite:///data/catalog.db"),
+            "sqlite:///data/catalog.db"
+        );
+        assert_eq!(shown("https://host/a@b:c"), "https://host/a@b:c");
+        assert_eq!(shown("plain"), "plain");
+    }
+}

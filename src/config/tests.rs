@@ -272,7 +272,7 @@ fn the_description_names_origins_and_no_secrets() {
     let text = r#"
 [catalogs.lake]
 type = "sql"
-uri = "postgresql://ann:pass-word@db:5432/lake?password=pass-word"
+uri = "sqlite:///lake.db?password=pass-word"
 warehouse = "w"
 [catalogs.lake.properties]
 "s3.secret-access-key" = "pass-word"
@@ -293,7 +293,7 @@ warehouse = "w"
     assert_snapshot!(described.collect::<String>(), @r#"
     catalogs.lake.properties."s3.secret-access-key" = "[redacted]"  # murre.toml:7
     catalogs.lake.type = "sql"  # murre.toml:3
-    catalogs.lake.uri = "postgresql://ann:[redacted]@db:5432/lake?[redacted]"  # murre.toml:4
+    catalogs.lake.uri = "sqlite:///lake.db?[redacted]"  # murre.toml:4
     catalogs.lake.warehouse = "w"  # murre.toml:5
     engine.batch_size = 8192  # default
     engine.memory_limit = "0 B"  # default

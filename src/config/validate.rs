@@ -4,7 +4,7 @@ use bytesize::ByteSize;
 use tracing_subscriber::EnvFilter;
 
 use super::Config;
-use crate::strict_toml::{Document, Fault};
+use crate::strict_toml::{Document, Fault, quoted_key};
 
 /// gRPC counts the bytes of a message in 32 bits.
 const LARGEST_MESSAGE: ByteSize = ByteSize::b(u32::MAX as u64);
@@ -42,7 +42,11 @@ impl Checks<'_> {
         let origin = self.document.origin(path);
         self.faults.push(Fault {
             origin,
-            key: path.join("."),
+            key: path
+                .iter()
+                .map(|key| quoted_key(key))
+                .collect::<Vec<_>>()
+                .join("."),
             message: message.to_owned(),
         });
     }
@@ -56,7 +60,7 @@ impl Checks<'_> {
 
 fn server(config: &Config, checks: &mut Checks<'_>) {
     let server = &config.server;
-    let exposed = !server.listen.ip().is_loopback() && !server.insecure_allow_remote;
+    let exposed = !server.listen.ip().to_canonical().is_loopback() && !server.insecure_allow_remote;
     let message = format!(
         "`{}` can be reached from other machines, and this server has neither TLS nor authentication yet; listen on \
          127.0.0.1, or set server.insecure_allow_remote if the network is trusted",
@@ -76,13 +80,14 @@ fn catalogs(config: &Config, checks: &mut Checks<'_>) {
         "at least one catalog is needed",
     );
     for (name, catalog) in &config.catalogs {
-        let must = "must not be empty";
-        checks.refuse_if(catalog.uri.is_empty(), &["catalogs", name, "uri"], must);
-        checks.refuse_if(
-            catalog.warehouse.is_empty(),
-            &["catalogs", name, "warehouse"],
-            must,
-        );
+        let section = format!("catalogs.{}", quoted_key(name));
+        for fault in catalog.faults(&section) {
+            let (key, message) = fault.split_once(": ").unwrap_or((&section, &fault));
+            let field = key
+                .strip_prefix(&section)
+                .map_or("", |rest| rest.trim_start_matches('.'));
+            checks.refuse(&["catalogs", name, field], message);
+        }
     }
 }
 

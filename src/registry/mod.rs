@@ -36,6 +36,24 @@ pub fn open(
     }
 }
 
+/// Reads the registry that is configured once and strictly: what [`RegistryReader::current`] would keep silent about is
+/// an error.
+///
+/// # Errors
+/// [`Error::InvalidDefinitions`](crate::error::Error::InvalidDefinitions) with all faults.
+pub async fn check(
+    config: &RegistryConfig,
+    catalogs: impl IntoIterator<Item = String>,
+) -> Result<Arc<Registry>> {
+    match config.kind {
+        RegistryType::Toml => {
+            TomlRegistry::new(config.path.clone(), catalogs)
+                .check()
+                .await
+        }
+    }
+}
+
 /// The definitions of one project. Names are unique per kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registry {
