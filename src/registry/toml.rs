@@ -126,7 +126,10 @@ fn listed(mut faults: Vec<Fault>) -> String {
     faults.sort();
     match faults.as_slice() {
         [fault] => fault.to_string(),
-        faults => faults.iter().map(|fault| format!("\n  {fault}")).collect(),
+        faults => {
+            let lines: String = faults.iter().map(|fault| format!("\n  {fault}")).collect();
+            format!("{} faults:{lines}", faults.len())
+        }
     }
 }
 

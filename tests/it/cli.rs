@@ -1,8 +1,9 @@
 //! The command line, as its users see it. The only tests that start the binary.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use insta::assert_snapshot;
 
@@ -126,4 +127,30 @@ fn check_config_prints_faults_of_the_definitions() {
     let broken = murre(dir.path(), &["check-config"], &[]);
     assert_eq!(broken.status.code(), Some(64));
     assert_snapshot!(text(&broken.stderr));
+}
+
+#[test]
+fn serve_logs_where_it_listens_and_ends_well_on_sigterm() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("features.toml"), DEFINITIONS).unwrap();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_murre"))
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .current_dir(dir.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut log = BufReader::new(server.stderr.take().expect("piped")).lines();
+    let listening = log.find_map(|line| line.ok().filter(|line| line.contains("listening")));
+    let pid = server.id().to_string();
+    let killed = Command::new("kill")
+        .args(["-TERM", &pid])
+        .status()
+        .expect("kill is there");
+    let rest: Vec<String> = log.map_while(Result::ok).collect();
+    assert_eq!(server.wait().unwrap().code(), Some(0), "{rest:?}");
+    assert!(killed.success());
+    assert!(
+        listening.is_some_and(|line| line.contains("127.0.0.1:")),
+        "{rest:?}"
+    );
 }

@@ -224,9 +224,7 @@ fn a_service_that_has_all_features_is_preferred() {
     };
     assert_eq!(column(&["who:conv_rate"]).unwrap(), "a");
     assert_eq!(column(&["who:acc_rate"]).unwrap(), "b");
-    assert_snapshot!(column(&["who:acc_rate", "who:conv_rate"]).unwrap_err(), @r"
-    features: alias `who` is ambiguous: feature services define it as `driver_stats` joined on {driver_id = a} in `s1` and as `driver_stats` joined on {driver_id = b} in `s2`; request a feature service, or rename one alias
-    ");
+    assert_snapshot!(column(&["who:acc_rate", "who:conv_rate"]).unwrap_err(), @r"features: alias `who` is ambiguous: feature services define it as `driver_stats` joined on {driver_id = a} in `s1` and as `driver_stats` joined on {driver_id = b} in `s2`; request a feature service, or rename one alias");
 }
 
 #[test]
@@ -285,33 +283,34 @@ name = "t"
 features = []
 "#;
     assert_snapshot!(parsed(text).unwrap_err(), @r"
-    project: must not be empty (features.toml:1)
-    entity[0].join_keys[0].type: unknown type `int65`; did you mean `int64`, `int`, `int16`? (features.toml:4)
-    entity[0].join_keys[1]: `driver_id` is listed more than once (features.toml:4)
-    entity[1].name: `driver` is defined more than once (features.toml:6)
-    entity[1].join_keys: must name at least one column; a view without keys has no entity (features.toml:7)
-    feature_view[0].entities[0]: join key `driver_id` is another entity's too (features.toml:13)
-    feature_view[0].entities[1]: unknown entity `drivr`; did you mean `driver`? (features.toml:13)
-    feature_view[0].entities[2]: join key `driver_id` is another entity's too (features.toml:13)
-    feature_view[0].table: expected `namespace.table`, found `stats` (features.toml:14)
-    feature_view[0].catalog: unknown catalog `defualt`; did you mean `default`? (features.toml:15)
-    feature_view[0].timestamp_field: must not be empty (features.toml:16)
-    feature_view[0].features[0]: `driver_id` is a join key (features.toml:17)
-    feature_view[0].features[2]: `rate` is listed more than once (features.toml:17)
-    feature_view[0].field_mapping.b: columns `a` and `b` would both be named `rate` (features.toml:18)
-    feature_view[0].color: unknown key (features.toml:19)
-    feature_view[1].name: `stats` is defined more than once (features.toml:21)
-    feature_view[1].table: expected `namespace.table`, found `a..b` (features.toml:23)
-    feature_view[1].features: must not be empty; without it every other column is a feature (features.toml:25)
-    feature_view[2].name: `a:b` must not contain a colon (features.toml:27)
-    feature_service[0].features[0].view: unknown feature view `stat`; did you mean `stats`? (features.toml:34)
-    feature_service[0].features[1].alias: `stats` is the name of a feature view (features.toml:35)
-    feature_service[0].features[1].features[0]: unknown feature of `stats`: `rat`; did you mean `rate`? (features.toml:35)
-    feature_service[0].features[2]: `stats` appears more than once in this feature service; give one an alias (features.toml:36)
-    feature_service[0].features[2].features: must not be empty; without it all features are meant (features.toml:36)
-    feature_service[0].features[2].join_key_map.driver: unknown join key of `stats`: `driver`; did you mean `driver_id`? (features.toml:36)
-    feature_service[0].features[2].join_key_map.driver_id: must not be empty (features.toml:36)
-    feature_service[1].features: must name at least one feature view (features.toml:40)
+    27 faults:
+      project: must not be empty (features.toml:1)
+      entity[0].join_keys[0].type: unknown type `int65`; did you mean `int64`, `int`, `int16`? (features.toml:4)
+      entity[0].join_keys[1]: `driver_id` is listed more than once (features.toml:4)
+      entity[1].name: `driver` is defined more than once (features.toml:6)
+      entity[1].join_keys: must name at least one column; a view without keys has no entity (features.toml:7)
+      feature_view[0].entities[0]: join key `driver_id` is another entity's too (features.toml:13)
+      feature_view[0].entities[1]: unknown entity `drivr`; did you mean `driver`? (features.toml:13)
+      feature_view[0].entities[2]: join key `driver_id` is another entity's too (features.toml:13)
+      feature_view[0].table: expected `namespace.table`, found `stats` (features.toml:14)
+      feature_view[0].catalog: unknown catalog `defualt`; did you mean `default`? (features.toml:15)
+      feature_view[0].timestamp_field: must not be empty (features.toml:16)
+      feature_view[0].features[0]: `driver_id` is a join key (features.toml:17)
+      feature_view[0].features[2]: `rate` is listed more than once (features.toml:17)
+      feature_view[0].field_mapping.b: columns `a` and `b` would both be named `rate` (features.toml:18)
+      feature_view[0].color: unknown key (features.toml:19)
+      feature_view[1].name: `stats` is defined more than once (features.toml:21)
+      feature_view[1].table: expected `namespace.table`, found `a..b` (features.toml:23)
+      feature_view[1].features: must not be empty; without it every other column is a feature (features.toml:25)
+      feature_view[2].name: `a:b` must not contain a colon (features.toml:27)
+      feature_service[0].features[0].view: unknown feature view `stat`; did you mean `stats`? (features.toml:34)
+      feature_service[0].features[1].alias: `stats` is the name of a feature view (features.toml:35)
+      feature_service[0].features[1].features[0]: unknown feature of `stats`: `rat`; did you mean `rate`? (features.toml:35)
+      feature_service[0].features[2]: `stats` appears more than once in this feature service; give one an alias (features.toml:36)
+      feature_service[0].features[2].features: must not be empty; without it all features are meant (features.toml:36)
+      feature_service[0].features[2].join_key_map.driver: unknown join key of `stats`: `driver`; did you mean `driver_id`? (features.toml:36)
+      feature_service[0].features[2].join_key_map.driver_id: must not be empty (features.toml:36)
+      feature_service[1].features: must name at least one feature view (features.toml:40)
     ");
 }
 
@@ -333,16 +332,15 @@ timestamp_field = "ts"
 ttl = 7
 "#;
     assert_snapshot!(parsed(text).unwrap_err(), @r#"
-    `project` is missing (features.toml:1)
-    entity[0].name: expected a string, found an integer (features.toml:3)
-    feature_view[0]: `entities` is missing (features.toml:4)
-    feature_view[0].ttl: expected a duration such as "7d", or 0, found "a week": expected number at 0 (features.toml:8)
-    feature_view[1].entities: expected a list, found a string (features.toml:11)
-    feature_view[1].ttl: expected a duration such as "7d", or 0, found 7 without a unit (features.toml:14)
+    6 faults:
+      `project` is missing (features.toml:1)
+      entity[0].name: expected a string, found an integer (features.toml:3)
+      feature_view[0]: `entities` is missing (features.toml:4)
+      feature_view[0].ttl: expected a duration such as "7d", or 0, found "a week": expected number at 0 (features.toml:8)
+      feature_view[1].entities: expected a list, found a string (features.toml:11)
+      feature_view[1].ttl: expected a duration such as "7d", or 0, found 7 without a unit (features.toml:14)
     "#);
-    assert_snapshot!(parsed("project = 'p'\nfeature_view = [\n").unwrap_err(), @r"
-    unclosed array, expected `]` (features.toml:2)
-    ");
+    assert_snapshot!(parsed("project = 'p'\nfeature_view = [\n").unwrap_err(), @r"unclosed array, expected `]` (features.toml:2)");
 }
 
 #[test]
@@ -350,8 +348,9 @@ fn the_catalog_must_be_named_where_there_are_several() {
     let text = EXAMPLE.replace("catalog = \"default\"", "");
     let catalogs = ["lake".to_owned(), "attic".to_owned()];
     assert_snapshot!(parse(&text, Path::new("f.toml"), &catalogs).unwrap_err(), @r"
-    feature_view[0]: `catalog` is missing: several are configured (`lake`, `attic`) (f.toml:6)
-    feature_view[1]: `catalog` is missing: several are configured (`lake`, `attic`) (f.toml:16)
+    2 faults:
+      feature_view[0]: `catalog` is missing: several are configured (`lake`, `attic`) (f.toml:6)
+      feature_view[1]: `catalog` is missing: several are configured (`lake`, `attic`) (f.toml:16)
     ");
     let only = parse(&text, Path::new("f.toml"), &catalogs[..1]).unwrap();
     let SourceLocation::Iceberg(table) =
