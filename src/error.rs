@@ -432,6 +432,11 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
         .collect()
 }
 
+/// The end of a message that offers known names: `; did you mean ...?`, or nothing.
+pub(crate) fn did_you_mean(nearest: &[String]) -> String {
+    Nearest(nearest).to_string()
+}
+
 struct Nearest<'a>(&'a [String]);
 
 impl fmt::Display for Nearest<'_> {
