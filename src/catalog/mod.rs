@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Catalogs by their configured names, opened when first asked for. The only module that knows back ends: everything
 //! above it sees `iceberg::Catalog` and errors that say whether a table is missing or a catalog is down.
 
@@ -40,27 +39,6 @@ pub struct CatalogConfig {
     #[serde(default)]
     pub warehouse: Option<String>,
     /// Storage options by pyiceberg's names. May hold keys.
-=======
-//! Catalogs by name.
-
-use std::collections::BTreeMap;
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
-/// One configured catalog.
-#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
-pub struct CatalogConfig {
-    /// What kind of catalog it is.
-    #[serde(rename = "type")]
-    pub kind: CatalogType,
-    /// Where it is, in pyiceberg's form.
-    pub uri: String,
-    /// Where new tables go.
-    #[serde(default)]
-    pub warehouse: Option<String>,
-    /// Storage options, by pyiceberg's names; may hold secrets.
->>>>>>> conf
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
 }
@@ -68,7 +46,6 @@ pub struct CatalogConfig {
 impl CatalogConfig {
     /// What is wrong with this section, one line a fault, each starting with the faulty key under `key`.
     pub fn faults(&self, key: &str) -> Vec<String> {
-<<<<<<< HEAD
         match self.kind {
             CatalogType::Sql => sql::faults(self),
         }
@@ -270,28 +247,3 @@ fn missing_file(message: &str) -> Option<&str> {
 fn storage() -> Arc<dyn StorageFactory> {
     Arc::new(LocalFsStorageFactory)
 }
-=======
-        let wrong = !self.uri.starts_with("sqlite:///");
-        wrong
-            .then(|| format!("{key}.uri: expected `sqlite:///path`"))
-            .into_iter()
-            .collect()
-    }
-}
-
-/// Kinds of catalogs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CatalogType {
-    /// Tables in an SQL database.
-    Sql,
-}
-
-impl fmt::Debug for CatalogConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CatalogConfig")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
-    }
-}
->>>>>>> conf
