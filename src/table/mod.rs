@@ -2,6 +2,7 @@
 //!
 //! - [`files`]: the live files of a snapshot and the deletes that apply to them.
 //! - [`layout`]: partitioning, and which files a scan can leave out.
+//! - [`read`]: scans with deletes applied, and late fetch by row address.
 //! - [`write`]: batches become sorted, partitioned Parquet files.
 //! - [`commit`]: the only place that changes a table.
 
@@ -23,11 +24,14 @@ pub mod commit;
 pub mod files;
 pub mod layout;
 mod manifests;
+pub mod read;
 #[cfg(test)]
 mod tests;
 pub mod write;
 
 pub use files::FileIndex;
+pub use layout::{KeyFilter, ScanFilter, SortedKeys};
+pub use read::FooterCache;
 use manifests::ManifestCache;
 
 /// How much table metadata is kept, and how it is read.
