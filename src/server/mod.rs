@@ -29,12 +29,15 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
+use crate::catalog::Catalogs;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ServerConfig};
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::historical::Historical;
 use crate::registry::RegistryReader;
 use crate::staging::Staging;
+use crate::table::{FooterCache, TableCacheConfig, Tables};
 use ipc_guard::IpcLimits;
 
 /// What the RPCs call.
@@ -68,9 +71,17 @@ impl App {
     /// What opening the catalogs, definitions and staging area may fail with.
     pub async fn build(config: Config, overrides: Overrides) -> Result<Self> {
         let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let registry = crate::registry::open(&config.registry).await?;
+        let registry = crate::registry::open(&config.registry, config.catalogs.keys().cloned());
         let staging = Arc::new(Staging::try_new(&config.staging, Arc::clone(&clock))?);
-        let historical = Historical::new(Arc::clone(&registry), Arc::clone(&staging));
+        let caches = TableCacheConfig { size: config.tables.metadata_cache, ..TableCacheConfig::default() };
+        let tables = Arc::new(Tables::new(Catalogs::connect(&config.catalogs)?, caches));
+        let historical = Historical::new(
+            Arc::clone(&registry),
+            tables,
+            Arc::clone(&staging),
+            Arc::new(Engine::try_new(&config.engine)?),
+            Arc::new(FooterCache::new(config.tables.footer_cache.as_u64())),
+        );
         let limits = IpcLimits {
             max_message_bytes: config.server.max_message_size.as_u64(),
             ..IpcLimits::default()
