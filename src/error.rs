@@ -60,7 +60,10 @@ pub enum Error {
         nearest: Vec<String>,
     },
     /// The feature view has no such feature.
-    #[error("feature `{feature}` not found in feature view `{view}`{}", Nearest(nearest))]
+    #[error(
+        "feature `{feature}` not found in feature view `{view}`{}",
+        Nearest(nearest)
+    )]
     FeatureNotFound {
         /// View that was asked.
         view: String,
@@ -117,7 +120,9 @@ pub enum Error {
         found: String,
     },
     /// Two columns of the result would have one name.
-    #[error("result column `{column}` would appear twice; set full_feature_names or alias a feature view")]
+    #[error(
+        "result column `{column}` would appear twice; set full_feature_names or alias a feature view"
+    )]
     ColumnCollision {
         /// The repeated name.
         column: String,
@@ -141,7 +146,9 @@ pub enum Error {
         catalog: String,
     },
     /// A pinned snapshot is no longer in the table's metadata.
-    #[error("snapshot {snapshot_id} of table `{table}` is no longer available; plan the request again")]
+    #[error(
+        "snapshot {snapshot_id} of table `{table}` is no longer available; plan the request again"
+    )]
     SnapshotNotFound {
         /// Qualified table name.
         table: String,
@@ -183,7 +190,9 @@ pub enum Error {
         hint: &'static str,
     },
     /// The engine's memory pool is used up.
-    #[error("the engine's memory is used up: {message}; retry later, ask for less, or raise engine.memory_limit")]
+    #[error(
+        "the engine's memory is used up: {message}; retry later, ask for less, or raise engine.memory_limit"
+    )]
     MemoryExhausted {
         /// The pool's own words.
         message: String,
@@ -284,10 +293,12 @@ impl Error {
             | Self::SnapshotNotFound { .. }
             | Self::FileNotFound { .. }
             | Self::UploadNotFound { .. } => ErrorKind::NotFound,
-            Self::BudgetExceeded { .. } | Self::MemoryExhausted { .. } => ErrorKind::ResourceExhausted,
-            Self::CatalogUnavailable { .. } | Self::StorageUnavailable { .. } | Self::InvalidDefinitions { .. } => {
-                ErrorKind::Unavailable
+            Self::BudgetExceeded { .. } | Self::MemoryExhausted { .. } => {
+                ErrorKind::ResourceExhausted
             }
+            Self::CatalogUnavailable { .. }
+            | Self::StorageUnavailable { .. }
+            | Self::InvalidDefinitions { .. } => ErrorKind::Unavailable,
             Self::Iceberg { .. }
             | Self::Parquet { .. }
             | Self::Arrow { .. }
@@ -299,12 +310,18 @@ impl Error {
 
     /// An [`Error::InvalidRequest`].
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::InvalidRequest { field: field.into(), message: message.into() }
+        Self::InvalidRequest {
+            field: field.into(),
+            message: message.into(),
+        }
     }
 
     /// An [`Error::Internal`].
     pub fn internal(action: impl Into<String>, message: impl fmt::Display) -> Self {
-        Self::Internal { action: action.into(), message: message.to_string() }
+        Self::Internal {
+            action: action.into(),
+            message: message.to_string(),
+        }
     }
 
     /// Wraps an Arrow error with what was being done.
@@ -316,7 +333,10 @@ impl Error {
     /// Wraps an Iceberg error with what was being done.
     pub fn iceberg(action: impl Into<String>) -> impl FnOnce(iceberg::Error) -> Self {
         let action = action.into();
-        move |source| Self::Iceberg { action, source: Box::new(source) }
+        move |source| Self::Iceberg {
+            action,
+            source: Box::new(source),
+        }
     }
 }
 
@@ -339,7 +359,9 @@ impl From<DataFusionError> for Error {
                 Ok(inner) => Self::from(inner),
                 Err(shared) => Self::Engine(Box::new(DataFusionError::Shared(shared))),
             },
-            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+                Self::from(*inner)
+            }
             DataFusionError::ResourcesExhausted(message) => Self::MemoryExhausted { message },
             DataFusionError::ArrowError(inner, backtrace) => from_arrow(*inner, backtrace),
             other => Self::Engine(Box::new(other)),
@@ -350,7 +372,9 @@ impl From<DataFusionError> for Error {
 /// The kind of an error that several streams share and that can therefore not be taken apart.
 fn engine_kind(error: &DataFusionError) -> ErrorKind {
     match error.find_root() {
-        DataFusionError::External(inner) => inner.downcast_ref::<Error>().map_or(ErrorKind::Internal, Error::kind),
+        DataFusionError::External(inner) => inner
+            .downcast_ref::<Error>()
+            .map_or(ErrorKind::Internal, Error::kind),
         DataFusionError::ResourcesExhausted(_) => ErrorKind::ResourceExhausted,
         _ => ErrorKind::Internal,
     }
@@ -358,14 +382,18 @@ fn engine_kind(error: &DataFusionError) -> ErrorKind {
 
 fn from_arrow(error: arrow::error::ArrowError, backtrace: Option<String>) -> Error {
     match error {
-        arrow::error::ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
+        arrow::error::ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>()
+        {
             Ok(inner) => Error::from(*inner),
             Err(inner) => match inner.downcast::<Error>() {
                 Ok(ours) => *ours,
                 Err(other) => Error::Engine(Box::new(DataFusionError::External(other))),
             },
         },
-        other => Error::Engine(Box::new(DataFusionError::ArrowError(Box::new(other), backtrace))),
+        other => Error::Engine(Box::new(DataFusionError::ArrowError(
+            Box::new(other),
+            backtrace,
+        ))),
     }
 }
 
@@ -377,7 +405,11 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
         .filter(|(score, _)| *score > 0.7)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-    scored.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
+    scored
+        .into_iter()
+        .take(3)
+        .map(|(_, candidate)| candidate.to_owned())
+        .collect()
 }
 
 struct Nearest<'a>(&'a [String]);
