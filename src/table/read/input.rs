@@ -364,7 +364,7 @@ mod tests {
         };
         let input = Input::open(longer, &file_io, &counters).await.unwrap();
         assert!(
-            matches!(input.read(&[8..18]).await, Err(Error::Parquet { path, .. }) if path == "memory:///f")
+            matches!(input.read(&[0..1, 8..18]).await, Err(Error::Parquet { path, .. }) if path == "memory:///f")
         );
         let missing = FileRef {
             table: "n.t",
@@ -372,7 +372,7 @@ mod tests {
             size_bytes: 20,
         };
         let opened = match Input::open(missing, &file_io, &counters).await {
-            Ok(input) => input.read(&[0..1]).await.map(|_| ()),
+            Ok(input) => input.read(&[0..1, 2..3]).await.map(|_| ()),
             Err(error) => Err(error),
         };
         let expected = "file `memory:///g` of table `n.t` is missing";

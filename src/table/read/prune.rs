@@ -358,7 +358,10 @@ mod tests {
     fn ranges_intersect() {
         let common = intersect(&[0..10, 20..30], &[5..22, 25..40]);
         assert_eq!(common, vec![5..10, 20..22, 25..30]);
-        assert_eq!(intersect(&[0..5], &[5..9]), Vec::<Range<u64>>::new());
+        assert_eq!(
+            intersect(&[0..5, 9..9], &[5..9, 12..13]),
+            Vec::<Range<u64>>::new()
+        );
     }
 
     #[test]

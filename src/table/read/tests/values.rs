@@ -21,102 +21,66 @@ use super::harness::{
 
 const ROWS: usize = 57;
 
+fn n() -> impl Iterator<Item = Option<i64>> {
+    (0..ROWS as i64).map(|i| (i % 5 != 3).then_some(i - 20))
+}
+
+fn int() -> impl Iterator<Item = Option<i32>> {
+    n().map(|value| value.map(|value| value as i32))
+}
+
+fn bytes(length: usize) -> impl Iterator<Item = Option<Vec<u8>>> {
+    n().map(move |value| value.map(|value| vec![value as u8; length]))
+}
+
+fn fixed(length: i32) -> ArrayRef {
+    let values = bytes(length as usize);
+    Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, length).unwrap())
+}
+
+fn decimal(precision: u8, scale: i8) -> (PrimitiveType, ArrayRef) {
+    let values: Decimal128Array = n().map(|value| value.map(i128::from)).collect();
+    let values = values.with_precision_and_scale(precision, scale).unwrap();
+    let (precision, scale) = (precision.into(), scale.try_into().unwrap());
+    (
+        PrimitiveType::Decimal { precision, scale },
+        Arc::new(values),
+    )
+}
+
 fn primitives() -> Vec<(PrimitiveType, ArrayRef)> {
-    let n = || (0..ROWS as i64).map(|i| (i % 5 != 3).then_some(i - 20));
-    let int = || n().map(|value| value.map(|value| value as i32));
-    let bytes = || n().map(|value| value.map(|value| vec![value as u8; 3]));
-    let long_bytes = || n().map(|value| value.map(|value| vec![value as u8; 16]));
-    let decimal = |precision, scale| -> ArrayRef {
-        let values: Decimal128Array = n().map(|value| value.map(i128::from)).collect();
-        Arc::new(values.with_precision_and_scale(precision, scale).unwrap())
-    };
-    let fixed = |values: Vec<Option<Vec<u8>>>, length| -> ArrayRef {
-        Arc::new(
-            FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.into_iter(), length)
-                .unwrap(),
-        )
-    };
+    let flags: BooleanArray = n().map(|v| v.map(|v| v % 2 == 0)).collect();
+    let floats: Float32Array = n().map(|v| v.map(|v| v as f32 / 3.0)).collect();
+    let doubles: Float64Array = n().map(|v| v.map(|v| v as f64 / 3.0)).collect();
+    let dates: Date32Array = int().collect();
+    let times: Time64MicrosecondArray = n().map(|v| v.map(|v| v + 20)).collect();
+    let timestamps: TimestampMicrosecondArray = n().collect();
+    let instants = timestamps.clone().with_timezone("UTC");
+    let texts: StringArray = n().map(|v| v.map(|v| format!("s{v}"))).collect();
+    let binaries: BinaryArray = bytes(3).collect();
     vec![
-        (
-            PrimitiveType::Boolean,
-            Arc::new(n().map(|v| v.map(|v| v % 2 == 0)).collect::<BooleanArray>()),
-        ),
+        (PrimitiveType::Boolean, Arc::new(flags)),
         (PrimitiveType::Int, Arc::new(int().collect::<Int32Array>())),
         (PrimitiveType::Long, Arc::new(n().collect::<Int64Array>())),
-        (
-            PrimitiveType::Float,
-            Arc::new(
-                n().map(|v| v.map(|v| v as f32 / 3.0))
-                    .collect::<Float32Array>(),
-            ),
-        ),
-        (
-            PrimitiveType::Double,
-            Arc::new(
-                n().map(|v| v.map(|v| v as f64 / 3.0))
-                    .collect::<Float64Array>(),
-            ),
-        ),
-        (
-            PrimitiveType::Decimal {
-                precision: 9,
-                scale: 2,
-            },
-            decimal(9, 2),
-        ),
-        (
-            PrimitiveType::Decimal {
-                precision: 18,
-                scale: 4,
-            },
-            decimal(18, 4),
-        ),
-        (
-            PrimitiveType::Decimal {
-                precision: 38,
-                scale: 10,
-            },
-            decimal(38, 10),
-        ),
-        (
-            PrimitiveType::Date,
-            Arc::new(int().collect::<Date32Array>()),
-        ),
-        (
-            PrimitiveType::Time,
-            Arc::new(
-                n().map(|v| v.map(|v| v + 20))
-                    .collect::<Time64MicrosecondArray>(),
-            ),
-        ),
-        (
-            PrimitiveType::Timestamp,
-            Arc::new(n().collect::<TimestampMicrosecondArray>()),
-        ),
-        (
-            PrimitiveType::Timestamptz,
-            Arc::new(
-                n().collect::<TimestampMicrosecondArray>()
-                    .with_timezone("UTC"),
-            ),
-        ),
-        (
-            PrimitiveType::String,
-            Arc::new(
-                n().map(|v| v.map(|v| format!("s{v}")))
-                    .collect::<StringArray>(),
-            ),
-        ),
-        (PrimitiveType::Uuid, fixed(long_bytes().collect(), 16)),
-        (PrimitiveType::Fixed(3), fixed(bytes().collect(), 3)),
-        (
-            PrimitiveType::Binary,
-            Arc::new(bytes().collect::<BinaryArray>()),
-        ),
+        (PrimitiveType::Float, Arc::new(floats)),
+        (PrimitiveType::Double, Arc::new(doubles)),
+        decimal(9, 2),
+        decimal(18, 4),
+        decimal(38, 10),
+        (PrimitiveType::Date, Arc::new(dates)),
+        (PrimitiveType::Time, Arc::new(times)),
+        (PrimitiveType::Timestamp, Arc::new(timestamps)),
+        (PrimitiveType::Timestamptz, Arc::new(instants)),
+        (PrimitiveType::String, Arc::new(texts)),
+        (PrimitiveType::Uuid, fixed(16)),
+        (PrimitiveType::Fixed(3), fixed(3)),
+        (PrimitiveType::Binary, Arc::new(binaries)),
     ]
 }
 
-fn nested(first_id: i32) -> Vec<(NestedField, Box<dyn Fn(&DataType) -> ArrayRef>)> {
+type Build = fn(&DataType) -> ArrayRef;
+
+fn nested(first_id: i32) -> Vec<(NestedField, Build)> {
     let long = || Type::Primitive(PrimitiveType::Long);
     let element = Arc::new(NestedField::list_element(first_id + 10, long(), false));
     let list = NestedField::optional(first_id, "list", Type::List(ListType::new(element)));
@@ -136,11 +100,7 @@ fn nested(first_id: i32) -> Vec<(NestedField, Box<dyn Fn(&DataType) -> ArrayRef>
         long(),
     );
     let map = NestedField::optional(first_id + 2, "map", Type::Map(map));
-    vec![
-        (list, Box::new(|data_type| list_array(data_type))),
-        (record, Box::new(|data_type| struct_array(data_type))),
-        (map, Box::new(|data_type| map_array(data_type))),
-    ]
+    vec![(list, list_array), (record, struct_array), (map, map_array)]
 }
 
 fn validity() -> NullBuffer {
