@@ -80,6 +80,14 @@ pub enum Error {
         /// Known names that look alike.
         nearest: Vec<String>,
     },
+    /// The server has no such Flight action.
+    #[error("action `{action}` not found; the actions are `{}`", known.join("`, `"))]
+    ActionNotFound {
+        /// Type as requested.
+        action: String,
+        /// The actions that there are.
+        known: Vec<String>,
+    },
     /// The server serves another project.
     #[error("project `{project}` not found; this server serves `{served}`")]
     ProjectNotFound {
@@ -262,6 +270,9 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
+    /// The one failure of a piece of work that several callers waited for.
+    #[error("{0}")]
+    Shared(std::sync::Arc<Error>),
     /// An invariant of the server does not hold.
     #[error("{action}: {message}")]
     Internal {
@@ -287,6 +298,7 @@ impl Error {
             Self::FeatureViewNotFound { .. }
             | Self::FeatureNotFound { .. }
             | Self::FeatureServiceNotFound { .. }
+            | Self::ActionNotFound { .. }
             | Self::ProjectNotFound { .. }
             | Self::TableColumnNotFound { .. }
             | Self::TableNotFound { .. }
@@ -305,6 +317,7 @@ impl Error {
             | Self::Io { .. }
             | Self::Internal { .. } => ErrorKind::Internal,
             Self::Engine(error) => engine_kind(error),
+            Self::Shared(error) => error.kind(),
         }
     }
 
@@ -337,6 +350,13 @@ impl Error {
             action,
             source: Box::new(source),
         }
+    }
+}
+
+/// Takes a shared failure back where nobody else holds it.
+impl From<std::sync::Arc<Error>> for Error {
+    fn from(error: std::sync::Arc<Error>) -> Self {
+        std::sync::Arc::try_unwrap(error).unwrap_or_else(Self::Shared)
     }
 }
 
@@ -410,6 +430,11 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
         .take(3)
         .map(|(_, candidate)| candidate.to_owned())
         .collect()
+}
+
+/// The end of a message that offers known names: `; did you mean ...?`, or nothing.
+pub(crate) fn did_you_mean(nearest: &[String]) -> String {
+    Nearest(nearest).to_string()
 }
 
 struct Nearest<'a>(&'a [String]);
