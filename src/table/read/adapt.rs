@@ -5,22 +5,25 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, ListArray, MapArray,
-    PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray,
-    TimestampNanosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray,
+    ListArray, MapArray, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray, StructArray,
+    TimestampMicrosecondArray, TimestampNanosecondArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Field, FieldRef, Fields, Float32Type, Float64Type, Int32Type, Int64Type,
-    Schema, SchemaRef, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
-    UInt32Type,
+    ArrowPrimitiveType, DataType, Date32Type, Field, FieldRef, Fields, Float32Type, Float64Type,
+    Int32Type, Int64Type, Schema, SchemaRef, Time64MicrosecondType, TimeUnit,
+    TimestampMicrosecondType, TimestampNanosecondType, UInt32Type,
 };
 use arrow::util::display::FormatOptions;
 use iceberg::spec::{Literal, PrimitiveLiteral};
 
 use crate::error::{Error, Result};
 
-const STRICT: CastOptions<'static> = CastOptions { safe: false, format_options: FormatOptions::new() };
+const STRICT: CastOptions<'static> = CastOptions {
+    safe: false,
+    format_options: FormatOptions::new(),
+};
 
 /// How one array becomes another.
 #[derive(Debug)]
@@ -62,7 +65,9 @@ impl Child {
         match self {
             Self::Source(position, adapt) => {
                 let column = columns.get(*position);
-                adapt.apply(column.ok_or_else(|| Error::internal("adapting columns", "a decoded column is absent"))?)
+                adapt.apply(column.ok_or_else(|| {
+                    Error::internal("adapting columns", "a decoded column is absent")
+                })?)
             }
             Self::Constant(constant) => constant.repeat(rows),
         }
@@ -84,54 +89,94 @@ impl Adapt {
 }
 
 fn failed(source: arrow::error::ArrowError) -> Error {
-    Error::Arrow { action: "adapting a column of a data file to the table's schema".to_owned(), source }
+    Error::Arrow {
+        action: "adapting a column of a data file to the table's schema".to_owned(),
+        source,
+    }
 }
 
 fn unexpected(array: &ArrayRef) -> Error {
-    Error::internal("adapting columns", format!("unexpected {}", array.data_type()))
+    Error::internal(
+        "adapting columns",
+        format!("unexpected {}", array.data_type()),
+    )
 }
 
 fn relabel(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    let data = array.to_data().into_builder().data_type(to.clone()).build().map_err(failed)?;
+    let data = array
+        .to_data()
+        .into_builder()
+        .data_type(to.clone())
+        .build()
+        .map_err(failed)?;
     Ok(arrow::array::make_array(data))
 }
 
 fn floor_to_micros(array: &ArrayRef) -> Result<ArrayRef> {
-    let nanos = array.as_primitive_opt::<TimestampNanosecondType>().ok_or_else(|| unexpected(array))?;
-    Ok(Arc::new(nanos.unary::<_, TimestampMicrosecondType>(|value| value.div_euclid(1000))))
+    let nanos = array
+        .as_primitive_opt::<TimestampNanosecondType>()
+        .ok_or_else(|| unexpected(array))?;
+    Ok(Arc::new(nanos.unary::<_, TimestampMicrosecondType>(
+        |value| value.div_euclid(1000),
+    )))
 }
 
 fn adapt_struct(array: &ArrayRef, fields: &Fields, children: &[Child]) -> Result<ArrayRef> {
     let source = array.as_struct_opt().ok_or_else(|| unexpected(array))?;
-    let columns = children.iter().map(|child| child.apply(source.columns(), source.len()));
+    let columns = children
+        .iter()
+        .map(|child| child.apply(source.columns(), source.len()));
     let columns = columns.collect::<Result<Vec<_>>>()?;
-    let adapted = StructArray::try_new_with_length(fields.clone(), columns, source.nulls().cloned(), source.len());
+    let adapted = StructArray::try_new_with_length(
+        fields.clone(),
+        columns,
+        source.nulls().cloned(),
+        source.len(),
+    );
     Ok(Arc::new(adapted.map_err(failed)?))
 }
 
 fn adapt_list(array: &ArrayRef, field: &FieldRef, element: &Adapt) -> Result<ArrayRef> {
-    let source = array.as_list_opt::<i32>().ok_or_else(|| unexpected(array))?;
+    let source = array
+        .as_list_opt::<i32>()
+        .ok_or_else(|| unexpected(array))?;
     let values = element.apply(source.values())?;
-    let adapted =
-        ListArray::try_new(Arc::clone(field), source.offsets().clone(), values, source.nulls().cloned());
+    let adapted = ListArray::try_new(
+        Arc::clone(field),
+        source.offsets().clone(),
+        values,
+        source.nulls().cloned(),
+    );
     Ok(Arc::new(adapted.map_err(failed)?))
 }
 
-fn adapt_map(array: &ArrayRef, entries: &FieldRef, (key, value): &(Adapt, Adapt)) -> Result<ArrayRef> {
+fn adapt_map(
+    array: &ArrayRef,
+    entries: &FieldRef,
+    (key, value): &(Adapt, Adapt),
+) -> Result<ArrayRef> {
     let source = array.as_map_opt().ok_or_else(|| unexpected(array))?;
-    let DataType::Struct(fields) = entries.data_type() else { return Err(unexpected(array)) };
+    let DataType::Struct(fields) = entries.data_type() else {
+        return Err(unexpected(array));
+    };
     let columns = vec![key.apply(source.keys())?, value.apply(source.values())?];
     let pairs = StructArray::try_new(fields.clone(), columns, None).map_err(failed)?;
     let offsets = source.offsets().clone();
-    let adapted = MapArray::try_new(Arc::clone(entries), offsets, pairs, source.nulls().cloned(), false);
+    let adapted = MapArray::try_new(
+        Arc::clone(entries),
+        offsets,
+        pairs,
+        source.nulls().cloned(),
+        false,
+    );
     Ok(Arc::new(adapted.map_err(failed)?))
 }
 
 /// How a leaf of type `from` becomes `to`, or `None` where it must not.
 pub(super) fn leaf_cast(from: &DataType, to: &DataType) -> Option<Adapt> {
     use DataType::{
-        Binary, Date32, Decimal128, Decimal256, FixedSizeBinary, Float16, Float32, Float64, Int32, Int64, Null, Time32,
-        Time64, Timestamp, Utf8,
+        Binary, Date32, Decimal128, Decimal256, FixedSizeBinary, Float16, Float32, Float64, Int32,
+        Int64, Null, Time32, Time64, Timestamp, Utf8,
     };
     let cast = || Some(Adapt::Cast(to.clone()));
     match (from, to) {
@@ -140,7 +185,9 @@ pub(super) fn leaf_cast(from: &DataType, to: &DataType) -> Option<Adapt> {
         (Timestamp(TimeUnit::Nanosecond, _), Timestamp(TimeUnit::Microsecond, _)) => {
             Some(Adapt::FloorToMicros(to.clone()))
         }
-        (Decimal128(p, s), Decimal128(q, t)) if s == t && p <= q => Some(Adapt::Relabel(to.clone())),
+        (Decimal128(p, s), Decimal128(q, t)) if s == t && p <= q => {
+            Some(Adapt::Relabel(to.clone()))
+        }
         (Decimal128(_, s) | Decimal256(_, s), Decimal128(_, t)) if s == t => cast(),
         (integer, Int32 | Int64) if integer.is_integer() => cast(),
         (Float16, Float32 | Float64) | (Float32, Float64) => cast(),
@@ -167,14 +214,23 @@ impl Constant {
             Some(Literal::Primitive(primitive)) => scalar(data_type, primitive),
             Some(Literal::Struct(_) | Literal::List(_) | Literal::Map(_)) => None,
         };
-        let unsupported = || Error::Unsupported { what: format!("the default or partition value of `{}`", field.name()) };
-        Ok(Self { value: value.ok_or_else(unsupported)? })
+        let unsupported = || Error::Unsupported {
+            what: format!("the default or partition value of `{}`", field.name()),
+        };
+        Ok(Self {
+            value: value.ok_or_else(unsupported)?,
+        })
     }
 
     fn repeat(&self, rows: usize) -> Result<ArrayRef> {
         match self.value.is_null(0) {
             true => Ok(new_null_array(self.value.data_type(), rows)),
-            false => take(&self.value, &PrimitiveArray::<UInt32Type>::from_value(0, rows), None).map_err(failed),
+            false => take(
+                &self.value,
+                &PrimitiveArray::<UInt32Type>::from_value(0, rows),
+                None,
+            )
+            .map_err(failed),
         }
     }
 }
@@ -192,11 +248,15 @@ fn scalar(to: &DataType, value: &PrimitiveLiteral) -> Option<ArrayRef> {
         _ => None,
     };
     Some(match (to, value) {
-        (DataType::Boolean, PrimitiveLiteral::Boolean(value)) => Arc::new(BooleanArray::from(vec![*value])),
+        (DataType::Boolean, PrimitiveLiteral::Boolean(value)) => {
+            Arc::new(BooleanArray::from(vec![*value]))
+        }
         (DataType::Int32, _) => one::<Int32Type>(int()?),
         (DataType::Date32, _) => one::<Date32Type>(int()?),
         (DataType::Int64, _) => one::<Int64Type>(long()?),
-        (DataType::Float32, PrimitiveLiteral::Float(value)) => one::<Float32Type>(value.into_inner()),
+        (DataType::Float32, PrimitiveLiteral::Float(value)) => {
+            one::<Float32Type>(value.into_inner())
+        }
         (DataType::Float64, _) => one::<Float64Type>(double()?),
         (DataType::Time64(TimeUnit::Microsecond), _) => one::<Time64MicrosecondType>(long()?),
         (DataType::Timestamp(TimeUnit::Microsecond, zone), _) => {
@@ -205,11 +265,17 @@ fn scalar(to: &DataType, value: &PrimitiveLiteral) -> Option<ArrayRef> {
         (DataType::Timestamp(TimeUnit::Nanosecond, zone), _) => {
             Arc::new(TimestampNanosecondArray::from(vec![long()?]).with_timezone_opt(zone.clone()))
         }
-        (DataType::Decimal128(precision, scale), PrimitiveLiteral::Int128(value)) => {
-            Arc::new(Decimal128Array::from(vec![*value]).with_precision_and_scale(*precision, *scale).ok()?)
+        (DataType::Decimal128(precision, scale), PrimitiveLiteral::Int128(value)) => Arc::new(
+            Decimal128Array::from(vec![*value])
+                .with_precision_and_scale(*precision, *scale)
+                .ok()?,
+        ),
+        (DataType::Utf8, PrimitiveLiteral::String(value)) => {
+            Arc::new(StringArray::from(vec![value.as_str()]))
         }
-        (DataType::Utf8, PrimitiveLiteral::String(value)) => Arc::new(StringArray::from(vec![value.as_str()])),
-        (DataType::Binary, PrimitiveLiteral::Binary(value)) => Arc::new(BinaryArray::from(vec![value.as_slice()])),
+        (DataType::Binary, PrimitiveLiteral::Binary(value)) => {
+            Arc::new(BinaryArray::from(vec![value.as_slice()]))
+        }
         (DataType::FixedSizeBinary(length), _) => fixed(*length, value)?,
         _ => return None,
     })
@@ -231,7 +297,11 @@ fn fixed(length: i32, value: &PrimitiveLiteral) -> Option<ArrayRef> {
 }
 
 /// A batch of adapted columns; a null in a required column is an error.
-pub(super) fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+pub(super) fn batch(
+    schema: &SchemaRef,
+    columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(failed)
 }

@@ -21,7 +21,11 @@ pub(super) type PartitionValues = HashMap<i32, Literal>;
 
 /// The identity partition values of a data file.
 pub(super) fn partition_values(file: &FileEntry) -> PartitionValues {
-    let fields = file.partition_spec.fields().iter().zip(file.partition.fields());
+    let fields = file
+        .partition_spec
+        .fields()
+        .iter()
+        .zip(file.partition.fields());
     fields
         .filter(|(field, _)| field.transform == Transform::Identity)
         .filter_map(|(field, value)| Some((field.source_id, value.clone()?)))
@@ -44,18 +48,31 @@ impl FilePlan {
         fields: &[NestedFieldRef],
         partition: &PartitionValues,
     ) -> Result<Self> {
-        let mut resolver = Resolver { path, partition, leaves: BTreeSet::new() };
+        let mut resolver = Resolver {
+            path,
+            partition,
+            leaves: BTreeSet::new(),
+        };
         let found = fields.iter().map(|field| {
-            let position = schema.columns.iter().position(|column| column.id == Some(field.id));
+            let position = schema
+                .columns
+                .iter()
+                .position(|column| column.id == Some(field.id));
             resolver.child(field, position, &schema.columns)
         });
         let columns = renumber(found.collect::<Result<_>>()?);
-        Ok(Self { mask: ProjectionMask::leaves(parquet, resolver.leaves), columns })
+        Ok(Self {
+            mask: ProjectionMask::leaves(parquet, resolver.leaves),
+            columns,
+        })
     }
 
     /// The wanted columns of a decoded batch.
     pub(super) fn apply(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        self.columns.iter().map(|column| column.apply(batch.columns(), batch.num_rows())).collect()
+        self.columns
+            .iter()
+            .map(|column| column.apply(batch.columns(), batch.num_rows()))
+            .collect()
     }
 }
 
@@ -67,7 +84,12 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     /// What makes `field` out of the `position`-th of `siblings`, which is still to be renumbered.
-    fn child(&mut self, field: &NestedField, position: Option<usize>, siblings: &[FileField]) -> Result<Child> {
+    fn child(
+        &mut self,
+        field: &NestedField,
+        position: Option<usize>,
+        siblings: &[FileField],
+    ) -> Result<Child> {
         match position.and_then(|position| Some((position, siblings.get(position)?))) {
             Some((position, source)) => Ok(Child::Source(position, self.adapt(field, source)?)),
             None => self.absent(field).map(Child::Constant),
@@ -75,10 +97,16 @@ impl Resolver<'_> {
     }
 
     fn absent(&self, field: &NestedField) -> Result<Constant> {
-        let value = self.partition.get(&field.id).or(field.initial_default.as_ref());
+        let value = self
+            .partition
+            .get(&field.id)
+            .or(field.initial_default.as_ref());
         if value.is_none() && field.required {
             let message = format!("it lacks required column `{}`", field.name);
-            return Err(Error::Parquet { path: self.path.to_owned(), source: ParquetError::General(message) });
+            return Err(Error::Parquet {
+                path: self.path.to_owned(),
+                source: ParquetError::General(message),
+            });
         }
         Constant::try_new(arrow_field(field)?, value)
     }
@@ -90,21 +118,31 @@ impl Resolver<'_> {
                 let to = arrow_field(field)?.data_type().clone();
                 leaf_cast(from, &to).ok_or_else(|| mismatch(field, from))
             }
-            (Type::Struct(target), DataType::Struct(_)) => self.adapt_struct(field, target.fields(), source),
+            (Type::Struct(target), DataType::Struct(_)) => {
+                self.adapt_struct(field, target.fields(), source)
+            }
             (Type::List(list), DataType::List(_)) => {
-                let [element] = source.children.as_slice() else { return Err(mismatch(field, &source.data_type)) };
+                let [element] = source.children.as_slice() else {
+                    return Err(mismatch(field, &source.data_type));
+                };
                 let element = self.adapt(&list.element_field, element)?;
                 match arrow_field(field)?.data_type() {
-                    DataType::List(target) => Ok(Adapt::List(Arc::clone(target), Box::new(element))),
+                    DataType::List(target) => {
+                        Ok(Adapt::List(Arc::clone(target), Box::new(element)))
+                    }
                     other => Err(mismatch(field, other)),
                 }
             }
             (Type::Map(map), DataType::Map(..)) => {
-                let [key, value] = source.children.as_slice() else { return Err(mismatch(field, &source.data_type)) };
+                let [key, value] = source.children.as_slice() else {
+                    return Err(mismatch(field, &source.data_type));
+                };
                 let key = self.adapt(&map.key_field, key)?;
                 let value = self.adapt(&map.value_field, value)?;
                 match arrow_field(field)?.data_type() {
-                    DataType::Map(entries, _) => Ok(Adapt::Map(Arc::clone(entries), Box::new((key, value)))),
+                    DataType::Map(entries, _) => {
+                        Ok(Adapt::Map(Arc::clone(entries), Box::new((key, value))))
+                    }
                     other => Err(mismatch(field, other)),
                 }
             }
@@ -112,13 +150,21 @@ impl Resolver<'_> {
         }
     }
 
-    fn adapt_struct(&mut self, field: &NestedField, target: &[NestedFieldRef], source: &FileField) -> Result<Adapt> {
+    fn adapt_struct(
+        &mut self,
+        field: &NestedField,
+        target: &[NestedFieldRef],
+        source: &FileField,
+    ) -> Result<Adapt> {
         let children = target.iter().map(|child| {
             let position = source.child(child.id, &child.name);
             self.child(child, position, &source.children)
         });
         let children: Vec<Child> = children.collect::<Result<_>>()?;
-        if !children.iter().any(|child| matches!(child, Child::Source(..))) {
+        if !children
+            .iter()
+            .any(|child| matches!(child, Child::Source(..)))
+        {
             self.leaves.insert(source.first_leaf);
         }
         match arrow_field(field)?.data_type() {
@@ -155,11 +201,21 @@ pub(super) fn top_level_fields(
 ) -> Result<Vec<NestedFieldRef>> {
     let fields = schema.as_struct().fields();
     let find = |id: &i32| fields.iter().find(|field| field.id == *id).cloned();
-    let missing = |id: &i32| Error::internal(format!("scanning `{table}`"), format!("no top-level column has id {id}"));
-    ids.iter().map(|id| find(id).ok_or_else(|| missing(id))).collect()
+    let missing = |id: &i32| {
+        Error::internal(
+            format!("scanning `{table}`"),
+            format!("no top-level column has id {id}"),
+        )
+    };
+    ids.iter()
+        .map(|id| find(id).ok_or_else(|| missing(id)))
+        .collect()
 }
 
 /// Arrow fields of Iceberg fields.
 pub(super) fn arrow_fields(fields: &[NestedFieldRef]) -> Result<Vec<FieldRef>> {
-    fields.iter().map(|field| arrow_field(field).map(Arc::new)).collect()
+    fields
+        .iter()
+        .map(|field| arrow_field(field).map(Arc::new))
+        .collect()
 }

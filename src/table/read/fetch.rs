@@ -30,7 +30,13 @@ pub(super) fn fetch(
     columns: &[i32],
 ) -> BoxStream<'static, Result<RecordBatch>> {
     match Target::try_new(&scan, columns).and_then(|target| Ok((target, by_file(&addresses)?))) {
-        Ok((target, runs)) => rows(scan, Arc::new(target), runs.into_iter(), Arc::from(addresses)).boxed(),
+        Ok((target, runs)) => rows(
+            scan,
+            Arc::new(target),
+            runs.into_iter(),
+            Arc::from(addresses),
+        )
+        .boxed(),
         Err(error) => futures::stream::once(async { Err(error) }).boxed(),
     }
 }
@@ -71,7 +77,14 @@ fn rows(
 ) -> impl Stream<Item = Result<RecordBatch>> + Send {
     let ahead = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8));
     futures::stream::iter(runs)
-        .map(move |run| plan_file(Arc::clone(&scan), Arc::clone(&target), Arc::clone(&addresses), run))
+        .map(move |run| {
+            plan_file(
+                Arc::clone(&scan),
+                Arc::clone(&target),
+                Arc::clone(&addresses),
+                run,
+            )
+        })
         .buffered(ahead)
         .map_ok(|jobs| futures::stream::iter(jobs.into_iter().map(Ok::<_, Error>)))
         .try_flatten()
@@ -98,12 +111,23 @@ async fn plan_file(
     run: Range<usize>,
 ) -> Result<Vec<Job>> {
     let wanted = addresses.get(run).unwrap_or_default();
-    let Some(first) = wanted.first() else { return Ok(Vec::new()) };
+    let Some(first) = wanted.first() else {
+        return Ok(Vec::new());
+    };
     let (entry, file) = scan.open_data(first.file()).await?;
-    let schema = file.footer.schema.with_ids(scan.place.name_mapping.as_deref());
+    let schema = file
+        .footer
+        .schema
+        .with_ids(scan.place.name_mapping.as_deref());
     let parquet = file.footer.reader.parquet_schema();
     let partition = partition_values(entry);
-    let plan = Arc::new(FilePlan::try_new(&entry.path, &schema, parquet, &target.fields, &partition)?);
+    let plan = Arc::new(FilePlan::try_new(
+        &entry.path,
+        &schema,
+        parquet,
+        &target.fields,
+        &partition,
+    )?);
     let groups = wanted_groups(&file, wanted)?;
     let job = |rows| Job {
         scan: Arc::clone(&scan),
@@ -118,18 +142,27 @@ async fn plan_file(
 fn wanted_groups(file: &OpenFile, mut wanted: &[RowAddress]) -> Result<Vec<GroupRows>> {
     let mut groups = Vec::new();
     for (group, span, _) in file.footer.row_groups() {
-        let (inside, rest) = wanted.split_at(wanted.partition_point(|address| address.row() < span.end));
+        let (inside, rest) =
+            wanted.split_at(wanted.partition_point(|address| address.row() < span.end));
         wanted = rest;
         if !inside.is_empty() {
             let ranges = consecutive(inside.iter().map(|address| address.row() - span.start));
             let all = inside.len() as u64 == span.end - span.start;
-            groups.push(GroupRows { group, span, wanted: (!all).then_some(ranges) });
+            groups.push(GroupRows {
+                group,
+                span,
+                wanted: (!all).then_some(ranges),
+            });
         }
     }
     match wanted.first() {
         None => Ok(groups),
         Some(address) => {
-            let message = format!("`{}` has {} rows, none is {address}", file.input.path(), file.footer.rows());
+            let message = format!(
+                "`{}` has {} rows, none is {address}",
+                file.input.path(),
+                file.footer.rows()
+            );
             Err(Error::internal("fetching rows", message))
         }
     }
@@ -156,7 +189,11 @@ impl Job {
     }
 
     async fn decode(&self, output: &mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
-        let Some(reader) = self.file.open_group(&self.plan.mask, &self.rows, BATCH_ROWS).await? else {
+        let Some(reader) = self
+            .file
+            .open_group(&self.plan.mask, &self.rows, BATCH_ROWS)
+            .await?
+        else {
             return Ok(());
         };
         for decoded in reader {
@@ -186,7 +223,12 @@ impl Running {
         let (missing, path) = (job.rows.count(), job.file.input.path().to_owned());
         let mut task = JoinSet::new();
         task.spawn(job.run(sender));
-        Self { output, missing, path, _task: task }
+        Self {
+            output,
+            missing,
+            path,
+            _task: task,
+        }
     }
 
     fn into_stream(self) -> impl Stream<Item = Result<RecordBatch>> {
@@ -199,7 +241,10 @@ impl Running {
                 }
                 None if running.missing == 0 => Ok(None),
                 None => {
-                    let message = format!("{} rows of `{}` did not come", running.missing, running.path);
+                    let message = format!(
+                        "{} rows of `{}` did not come",
+                        running.missing, running.path
+                    );
                     Err(Error::internal("fetching rows", message))
                 }
             }
@@ -213,7 +258,10 @@ mod tests {
 
     #[test]
     fn rows_become_ranges() {
-        assert_eq!(consecutive([1, 2, 3, 7, 9, 10].into_iter()), vec![1..4, 7..8, 9..11]);
+        assert_eq!(
+            consecutive([1, 2, 3, 7, 9, 10].into_iter()),
+            vec![1..4, 7..8, 9..11]
+        );
     }
 
     #[test]

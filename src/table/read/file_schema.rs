@@ -33,7 +33,11 @@ pub(super) struct FileSchema {
 impl FileSchema {
     pub(super) fn new(schema: &Schema, parquet: &SchemaDescriptor) -> Self {
         let mut leaf = 0;
-        let columns: Vec<_> = schema.fields().iter().map(|field| FileField::new(field, &mut leaf)).collect();
+        let columns: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| FileField::new(field, &mut leaf))
+            .collect();
         debug_assert_eq!(leaf, parquet.num_columns());
         let has_ids = columns.iter().any(FileField::has_id);
         Self { columns, has_ids }
@@ -48,7 +52,9 @@ impl FileSchema {
         match mapping {
             Some(mapping) => {
                 let mapped: Vec<&MappedField> = mapping.fields().iter().collect();
-                columns.iter_mut().for_each(|column| column.map_name(&column.name.clone(), &mapped));
+                columns
+                    .iter_mut()
+                    .for_each(|column| column.map_name(&column.name.clone(), &mapped));
             }
             None => {
                 for (column, id) in columns.iter_mut().zip(1..) {
@@ -56,7 +62,10 @@ impl FileSchema {
                 }
             }
         }
-        Cow::Owned(Self { columns, has_ids: false })
+        Cow::Owned(Self {
+            columns,
+            has_ids: false,
+        })
     }
 
     pub(super) fn column(&self, id: i32) -> Option<&FileField> {
@@ -67,12 +76,18 @@ impl FileSchema {
 impl FileField {
     fn new(field: &Field, leaf: &mut usize) -> Self {
         let first_leaf = *leaf;
-        let children: Vec<_> = nested(field.data_type()).into_iter().map(|child| Self::new(child, leaf)).collect();
+        let children: Vec<_> = nested(field.data_type())
+            .into_iter()
+            .map(|child| Self::new(child, leaf))
+            .collect();
         if children.is_empty() {
             *leaf += 1;
         }
         Self {
-            id: field.metadata().get(PARQUET_FIELD_ID_META_KEY).and_then(|id| id.parse().ok()),
+            id: field
+                .metadata()
+                .get(PARQUET_FIELD_ID_META_KEY)
+                .and_then(|id| id.parse().ok()),
             name: field.name().clone(),
             data_type: field.data_type().clone(),
             first_leaf,
@@ -87,17 +102,28 @@ impl FileField {
     /// The position of the field of a struct that holds what the table calls `id` or, without ids, `name`.
     pub(super) fn child(&self, id: i32, name: &str) -> Option<usize> {
         let nameless = self.children.iter().all(|child| child.id.is_none());
-        self.children.iter().position(|child| child.id == Some(id) || (nameless && child.name == name))
+        self.children
+            .iter()
+            .position(|child| child.id == Some(id) || (nameless && child.name == name))
     }
 
     fn map_name(&mut self, name: &str, mapped: &[&MappedField]) {
-        let Some(found) = mapped.iter().find(|field| field.names().iter().any(|known| known == name)) else { return };
+        let Some(found) = mapped
+            .iter()
+            .find(|field| field.names().iter().any(|known| known == name))
+        else {
+            return;
+        };
         self.id = found.field_id();
         let below: Vec<&MappedField> = found.fields().iter().map(AsRef::as_ref).collect();
         let roles: Vec<String> = match self.data_type {
             DataType::List(_) => vec!["element".to_owned()],
             DataType::Map(..) => vec!["key".to_owned(), "value".to_owned()],
-            _ => self.children.iter().map(|child| child.name.clone()).collect(),
+            _ => self
+                .children
+                .iter()
+                .map(|child| child.name.clone())
+                .collect(),
         };
         for (child, role) in self.children.iter_mut().zip(roles) {
             child.map_name(&role, &below);
@@ -122,17 +148,26 @@ pub(super) fn with_int96_as_micros(schema: &Schema, parquet: &SchemaDescriptor) 
         return None;
     }
     let mut leaf = 0;
-    let fields: Fields = schema.fields().iter().map(|field| int96_field(field, &is_int96, &mut leaf)).collect();
+    let fields: Fields = schema
+        .fields()
+        .iter()
+        .map(|field| int96_field(field, &is_int96, &mut leaf))
+        .collect();
     Some(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 fn int96_field(field: &FieldRef, is_int96: &impl Fn(usize) -> bool, leaf: &mut usize) -> FieldRef {
     let data_type = match field.data_type() {
-        DataType::Struct(fields) => {
-            DataType::Struct(fields.iter().map(|field| int96_field(field, is_int96, leaf)).collect())
-        }
+        DataType::Struct(fields) => DataType::Struct(
+            fields
+                .iter()
+                .map(|field| int96_field(field, is_int96, leaf))
+                .collect(),
+        ),
         DataType::List(element) => DataType::List(int96_field(element, is_int96, leaf)),
-        DataType::Map(entries, sorted) => DataType::Map(int96_field(entries, is_int96, leaf), *sorted),
+        DataType::Map(entries, sorted) => {
+            DataType::Map(int96_field(entries, is_int96, leaf), *sorted)
+        }
         other => {
             *leaf += 1;
             match is_int96(*leaf - 1) {

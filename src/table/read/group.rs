@@ -36,20 +36,33 @@ impl GroupRows {
     pub(super) fn rows(&self) -> Vec<Range<u64>> {
         match &self.wanted {
             None => vec![self.span.clone()],
-            Some(wanted) => {
-                wanted.iter().map(|range| self.span.start + range.start..self.span.start + range.end).collect()
-            }
+            Some(wanted) => wanted
+                .iter()
+                .map(|range| self.span.start + range.start..self.span.start + range.end)
+                .collect(),
         }
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.rows().iter().map(|range| range.end - range.start).sum()
+        self.rows()
+            .iter()
+            .map(|range| range.end - range.start)
+            .sum()
     }
 
     fn selection(&self) -> Option<RowSelection> {
-        let narrow = |row: u64| usize::try_from(row).expect("a row group's rows are fewer than memory has bytes");
-        let ranges = self.wanted.as_ref()?.iter().map(|range| narrow(range.start)..narrow(range.end));
-        Some(RowSelection::from_consecutive_ranges(ranges, narrow(self.span.end - self.span.start)))
+        let narrow = |row: u64| {
+            usize::try_from(row).expect("a row group's rows are fewer than memory has bytes")
+        };
+        let ranges = self
+            .wanted
+            .as_ref()?
+            .iter()
+            .map(|range| narrow(range.start)..narrow(range.end));
+        Some(RowSelection::from_consecutive_ranges(
+            ranges,
+            narrow(self.span.end - self.span.start),
+        ))
     }
 }
 
@@ -108,7 +121,10 @@ pub(super) struct RowNumbers {
 
 impl RowNumbers {
     pub(super) fn new(ranges: Vec<Range<u64>>) -> Self {
-        Self { ranges: ranges.into_iter(), current: 0..0 }
+        Self {
+            ranges: ranges.into_iter(),
+            current: 0..0,
+        }
     }
 
     /// The next `count` numbers, or fewer at the end.
@@ -122,7 +138,10 @@ impl RowNumbers {
                 }
             }
             let missing = u64::try_from(count - numbers.len()).unwrap_or(u64::MAX);
-            let end = self.current.end.min(self.current.start.saturating_add(missing));
+            let end = self
+                .current
+                .end
+                .min(self.current.start.saturating_add(missing));
             numbers.extend(self.current.start..end);
             self.current.start = end;
         }

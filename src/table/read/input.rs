@@ -49,14 +49,21 @@ enum Source {
 
 impl Input {
     /// Opens a file; a missing one is [`Error::FileNotFound`].
-    pub(super) async fn open(file: FileRef<'_>, file_io: &FileIO, counters: &Arc<ScanCounters>) -> Result<Self> {
+    pub(super) async fn open(
+        file: FileRef<'_>,
+        file_io: &FileIO,
+        counters: &Arc<ScanCounters>,
+    ) -> Result<Self> {
         let local = match local_path(file.path) {
             Some(path) => open_local(path, file).await?,
             None => None,
         };
         let (source, size_bytes) = match local {
             Some((opened, length)) => (Source::Local(Arc::new(opened)), length),
-            None => (Source::Store(open_stored(file, file_io).await?), file.size_bytes),
+            None => (
+                Source::Store(open_stored(file, file_io).await?),
+                file.size_bytes,
+            ),
         };
         Ok(Self {
             table: file.table.to_owned(),
@@ -86,7 +93,10 @@ impl Input {
 
     /// The error of a file whose content is wrong.
     pub(super) fn corrupt(&self, source: ParquetError) -> Error {
-        Error::Parquet { path: self.path.clone(), source }
+        Error::Parquet {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     /// Reads ranges, in any order and possibly overlapping; the answer is in the order of the question.
@@ -97,64 +107,97 @@ impl Input {
             Source::Store(_) => REMOTE_GAP_BYTES,
         };
         let merged = merge(ranges, gap);
-        ScanCounters::add(&self.counters.bytes_read, merged.iter().map(|range| range.end - range.start).sum());
+        ScanCounters::add(
+            &self.counters.bytes_read,
+            merged.iter().map(|range| range.end - range.start).sum(),
+        );
         let blocks = match &self.source {
             Source::Local(file) => self.read_local(file, merged.clone()).await?,
             Source::Store(reader) => self.read_stored(reader.as_ref(), &merged).await?,
         };
-        ranges.iter().map(|range| self.cut(range, &merged, &blocks)).collect()
+        ranges
+            .iter()
+            .map(|range| self.cut(range, &merged, &blocks))
+            .collect()
     }
 
     /// A footer that lies must not make us allocate what the file cannot hold.
     fn check(&self, ranges: &[Range<u64>]) -> Result<()> {
-        match ranges.iter().find(|range| range.start > range.end || range.end > self.size_bytes) {
+        match ranges
+            .iter()
+            .find(|range| range.start > range.end || range.end > self.size_bytes)
+        {
             None => Ok(()),
             Some(range) => Err(self.truncated(range, self.size_bytes)),
         }
     }
 
     fn truncated(&self, range: &Range<u64>, length: u64) -> Error {
-        let message = format!("bytes {}..{} lie outside the file of {length} bytes", range.start, range.end);
+        let message = format!(
+            "bytes {}..{} lie outside the file of {length} bytes",
+            range.start, range.end
+        );
         self.corrupt(ParquetError::EOF(message))
     }
 
     fn cut(&self, range: &Range<u64>, merged: &[Range<u64>], blocks: &[Bytes]) -> Result<Bytes> {
-        let index = merged.partition_point(|block| block.start <= range.start).saturating_sub(1);
+        let index = merged
+            .partition_point(|block| block.start <= range.start)
+            .saturating_sub(1);
         let short = || self.truncated(range, self.size_bytes);
         let (block, bytes) = merged.get(index).zip(blocks.get(index)).ok_or_else(short)?;
         let start = usize::try_from(range.start - block.start).map_err(|_| short())?;
         let end = usize::try_from(range.end - block.start).map_err(|_| short())?;
-        (end <= bytes.len()).then(|| bytes.slice(start..end)).ok_or_else(short)
+        (end <= bytes.len())
+            .then(|| bytes.slice(start..end))
+            .ok_or_else(short)
     }
 
     async fn read_local(&self, file: &Arc<File>, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
         let file = Arc::clone(file);
-        let read = move || ranges.iter().map(|range| read_exact(&file, range)).collect::<std::io::Result<Vec<_>>>();
+        let read = move || {
+            ranges
+                .iter()
+                .map(|range| read_exact(&file, range))
+                .collect::<std::io::Result<Vec<_>>>()
+        };
         match tokio::task::spawn_blocking(read).await {
             Ok(Ok(blocks)) => Ok(blocks),
             Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
                 Err(self.corrupt(ParquetError::EOF(error.to_string())))
             }
-            Ok(Err(error)) => {
-                Err(Error::StorageUnavailable { path: self.path.clone(), message: error.to_string() })
-            }
+            Ok(Err(error)) => Err(Error::StorageUnavailable {
+                path: self.path.clone(),
+                message: error.to_string(),
+            }),
             Err(error) => Err(Error::internal(format!("reading `{}`", self.path), error)),
         }
     }
 
-    async fn read_stored(&self, reader: &dyn FileRead, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+    async fn read_stored(
+        &self,
+        reader: &dyn FileRead,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Bytes>> {
         let requests = ranges.iter().cloned().map(|range| async move {
             match reader.read(range.clone()).await {
                 Ok(bytes) => Ok(bytes),
                 Err(error) => Err(self.stored_failure(&range, &error).await),
             }
         });
-        futures::stream::iter(requests).buffered(REMOTE_REQUESTS).try_collect().await
+        futures::stream::iter(requests)
+            .buffered(REMOTE_REQUESTS)
+            .try_collect()
+            .await
     }
 
     /// Stores tell neither a missing nor a short file apart from other failures: ask.
     async fn stored_failure(&self, range: &Range<u64>, error: &iceberg::Error) -> Error {
-        let file = FileRef { table: &self.table, path: &self.path, size_bytes: self.size_bytes };
+        let file = FileRef {
+            table: &self.table,
+            path: &self.path,
+            size_bytes: self.size_bytes,
+        };
         if let Some(length) = stored_length(&self.path, &self.file_io).await
             && length < range.end
         {
@@ -166,24 +209,35 @@ impl Input {
 
 impl std::fmt::Debug for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Input").field("path", &self.path).field("size_bytes", &self.size_bytes).finish_non_exhaustive()
+        f.debug_struct("Input")
+            .field("path", &self.path)
+            .field("size_bytes", &self.size_bytes)
+            .finish_non_exhaustive()
     }
 }
 
 /// The path of a location on the local disk.
 fn local_path(location: &str) -> Option<&str> {
-    let path = location.strip_prefix("file://").or_else(|| location.strip_prefix("file:")).unwrap_or(location);
+    let path = location
+        .strip_prefix("file://")
+        .or_else(|| location.strip_prefix("file:"))
+        .unwrap_or(location);
     (cfg!(unix) && path.starts_with('/')).then_some(path)
 }
 
 /// `None` where no such local file exists, as is the case for tables in memory.
 async fn open_local(path: &str, file: FileRef<'_>) -> Result<Option<(File, u64)>> {
     let owned = path.to_owned();
-    let open = move || File::open(owned).and_then(|opened| opened.metadata().map(|known| (opened, known.len())));
+    let open = move || {
+        File::open(owned).and_then(|opened| opened.metadata().map(|known| (opened, known.len())))
+    };
     match tokio::task::spawn_blocking(open).await {
         Ok(Ok(opened)) => Ok(Some(opened)),
         Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Ok(Err(error)) => Err(Error::StorageUnavailable { path: file.path.to_owned(), message: error.to_string() }),
+        Ok(Err(error)) => Err(Error::StorageUnavailable {
+            path: file.path.to_owned(),
+            message: error.to_string(),
+        }),
         Err(error) => Err(Error::internal(format!("opening `{}`", file.path), error)),
     }
 }
@@ -201,10 +255,14 @@ async fn open_stored(file: FileRef<'_>, file_io: &FileIO) -> Result<Box<dyn File
 
 async fn open_failure(file: FileRef<'_>, file_io: &FileIO, error: &iceberg::Error) -> Error {
     match file_io.exists(file.path).await {
-        Ok(false) => Error::FileNotFound { table: file.table.to_owned(), path: file.path.to_owned() },
-        Ok(true) | Err(_) => {
-            Error::StorageUnavailable { path: file.path.to_owned(), message: error.to_string() }
-        }
+        Ok(false) => Error::FileNotFound {
+            table: file.table.to_owned(),
+            path: file.path.to_owned(),
+        },
+        Ok(true) | Err(_) => Error::StorageUnavailable {
+            path: file.path.to_owned(),
+            message: error.to_string(),
+        },
     }
 }
 
@@ -234,7 +292,9 @@ fn merge(ranges: &[Range<u64>], gap: u64) -> Vec<Range<u64>> {
     let mut merged: Vec<Range<u64>> = Vec::with_capacity(sorted.len());
     for range in sorted {
         match merged.last_mut() {
-            Some(last) if range.start <= last.end.saturating_add(gap) => last.end = last.end.max(range.end),
+            Some(last) if range.start <= last.end.saturating_add(gap) => {
+                last.end = last.end.max(range.end)
+            }
             _ => merged.push(range),
         }
     }
@@ -247,7 +307,10 @@ mod tests {
 
     #[test]
     fn merge_joins_close_and_overlapping_ranges() {
-        assert_eq!(merge(&[50..60, 0..10, 12..20, 15..18], 2), vec![0..20, 50..60]);
+        assert_eq!(
+            merge(&[50..60, 0..10, 12..20, 15..18], 2),
+            vec![0..20, 50..60]
+        );
         assert_eq!(merge(&[0..10, 12..20], 1), vec![0..10, 12..20]);
         assert_eq!(merge(&[], 1), Vec::<Range<u64>>::new());
     }
@@ -263,7 +326,12 @@ mod tests {
 
     async fn memory_file(path: &str, bytes: &'static [u8]) -> FileIO {
         let file_io = FileIO::new_with_memory();
-        file_io.new_output(path).unwrap().write(Bytes::from_static(bytes)).await.unwrap();
+        file_io
+            .new_output(path)
+            .unwrap()
+            .write(Bytes::from_static(bytes))
+            .await
+            .unwrap();
         file_io
     }
 
@@ -271,10 +339,17 @@ mod tests {
     async fn stored_ranges_come_back_in_the_order_asked_and_are_counted() {
         let file_io = memory_file("memory:///f", b"0123456789").await;
         let counters = Arc::new(ScanCounters::default());
-        let file = FileRef { table: "n.t", path: "memory:///f", size_bytes: 10 };
+        let file = FileRef {
+            table: "n.t",
+            path: "memory:///f",
+            size_bytes: 10,
+        };
         let input = Input::open(file, &file_io, &counters).await.unwrap();
         let read = input.read(&[7..9, 0..2]).await.unwrap();
-        assert_eq!(read, vec![Bytes::from_static(b"78"), Bytes::from_static(b"01")]);
+        assert_eq!(
+            read,
+            vec![Bytes::from_static(b"78"), Bytes::from_static(b"01")]
+        );
         assert_eq!(counters.report(0, Default::default()).bytes_read, 9);
     }
 
@@ -282,12 +357,22 @@ mod tests {
     async fn a_file_shorter_than_listed_is_corrupt_and_a_missing_one_not_found() {
         let file_io = memory_file("memory:///f", b"0123456789").await;
         let counters = Arc::new(ScanCounters::default());
-        let longer = FileRef { table: "n.t", path: "memory:///f", size_bytes: 20 };
+        let longer = FileRef {
+            table: "n.t",
+            path: "memory:///f",
+            size_bytes: 20,
+        };
         let input = Input::open(longer, &file_io, &counters).await.unwrap();
-        assert!(matches!(input.read(&[8..18]).await, Err(Error::Parquet { path, .. }) if path == "memory:///f"));
-        let missing = FileRef { table: "n.t", path: "memory:///g", size_bytes: 20 };
+        assert!(
+            matches!(input.read(&[0..1, 8..18]).await, Err(Error::Parquet { path, .. }) if path == "memory:///f")
+        );
+        let missing = FileRef {
+            table: "n.t",
+            path: "memory:///g",
+            size_bytes: 20,
+        };
         let opened = match Input::open(missing, &file_io, &counters).await {
-            Ok(input) => input.read(&[0..1]).await.map(|_| ()),
+            Ok(input) => input.read(&[0..1, 2..3]).await.map(|_| ()),
             Err(error) => Err(error),
         };
         let expected = "file `memory:///g` of table `n.t` is missing";

@@ -112,11 +112,22 @@ impl TableScan {
         })
     }
 
-    fn over(place: Place, files: Vec<Arc<FileEntry>>, spec: ScanSpec, footers: Arc<FooterCache>) -> Result<Scan> {
+    fn over(
+        place: Place,
+        files: Vec<Arc<FileEntry>>,
+        spec: ScanSpec,
+        footers: Arc<FooterCache>,
+    ) -> Result<Scan> {
         if u32::try_from(files.len()).is_ok_and(|count| count <= RowAddress::MAX_FILE) {
             Scan::try_new(place, files, spec, footers)
         } else {
-            Err(Error::Unsupported { what: format!("scanning {} files of table `{}` at once", files.len(), place.table) })
+            Err(Error::Unsupported {
+                what: format!(
+                    "scanning {} files of table `{}` at once",
+                    files.len(),
+                    place.table
+                ),
+            })
         }
     }
 
@@ -127,7 +138,9 @@ impl TableScan {
 
     /// What has been left out and read so far.
     pub fn report(&self) -> ScanReport {
-        self.0.counters.report(self.0.files_total, self.0.files_pruned)
+        self.0
+            .counters
+            .report(self.0.files_total, self.0.files_pruned)
     }
 
     /// Shares the scan out among at least one and at most `n` readers, about evenly by size.
@@ -137,7 +150,11 @@ impl TableScan {
 
     /// Reads units in order, in batches of at most `batch_size` rows. Deleted rows are left out, and so are row
     /// groups and pages that cannot hold a row of the filter; single rows are not filtered.
-    pub fn read(&self, units: Vec<ScanUnit>, batch_size: usize) -> BoxStream<'static, Result<RecordBatch>> {
+    pub fn read(
+        &self,
+        units: Vec<ScanUnit>,
+        batch_size: usize,
+    ) -> BoxStream<'static, Result<RecordBatch>> {
         stream::read(Arc::clone(&self.0), units, batch_size.max(1)).boxed()
     }
 
@@ -145,15 +162,26 @@ impl TableScan {
     /// exactly that order, as the top-level fields `columns`.
     ///
     /// Must be polled within a tokio runtime: decoding runs ahead in tasks that end with the stream.
-    pub fn fetch(&self, addresses: Vec<RowAddress>, columns: &[i32]) -> BoxStream<'static, Result<RecordBatch>> {
+    pub fn fetch(
+        &self,
+        addresses: Vec<RowAddress>,
+        columns: &[i32],
+    ) -> BoxStream<'static, Result<RecordBatch>> {
         fetch::fetch(Arc::clone(&self.0), addresses, columns)
     }
 }
 
 impl Scan {
-    fn try_new(place: Place, files: Vec<Arc<FileEntry>>, spec: ScanSpec, footers: Arc<FooterCache>) -> Result<Self> {
+    fn try_new(
+        place: Place,
+        files: Vec<Arc<FileEntry>>,
+        spec: ScanSpec,
+        footers: Arc<FooterCache>,
+    ) -> Result<Self> {
         let fields = columns::top_level_fields(&place.table, &place.schema, &spec.columns)?;
-        let address = spec.with_addresses.then(|| Field::new(ADDRESS, DataType::UInt64, false));
+        let address = spec
+            .with_addresses
+            .then(|| Field::new(ADDRESS, DataType::UInt64, false));
         Ok(Self {
             output: adapt::schema_of(columns::arrow_fields(&fields)?, address),
             fields,
@@ -176,7 +204,11 @@ impl Scan {
 
     /// Opens a data or delete file.
     async fn open(&self, path: &str, size_bytes: u64) -> Result<OpenFile> {
-        let file = FileRef { table: &self.place.table, path, size_bytes };
+        let file = FileRef {
+            table: &self.place.table,
+            path,
+            size_bytes,
+        };
         let input = Input::open(file, &self.place.file_io, &self.counters).await?;
         let footer = self.footers.get(&input).await?;
         Ok(OpenFile { input, footer })
@@ -186,7 +218,11 @@ impl Scan {
     async fn open_data(&self, index: u32) -> Result<(&Arc<FileEntry>, Arc<OpenFile>)> {
         let position = usize::try_from(index).unwrap_or(usize::MAX);
         let unknown = || Error::internal("scanning", format!("no file has number {index}"));
-        let (entry, opened) = self.files.get(position).zip(self.opened.get(position)).ok_or_else(unknown)?;
+        let (entry, opened) = self
+            .files
+            .get(position)
+            .zip(self.opened.get(position))
+            .ok_or_else(unknown)?;
         let file = self.open(&entry.path, entry.size_bytes).await?;
         if !opened.swap(true, Ordering::Relaxed) {
             ScanCounters::add(&self.counters.files_read, 1);

@@ -69,19 +69,34 @@ impl Scale {
 }
 
 impl FileFilter {
-    pub(super) fn new(filter: &ScanFilter, schema: &Schema, file: &FileSchema, metadata: &ParquetMetaData) -> Self {
+    pub(super) fn new(
+        filter: &ScanFilter,
+        schema: &Schema,
+        file: &FileSchema,
+        metadata: &ParquetMetaData,
+    ) -> Self {
         let time = filter.timestamp.as_ref().and_then(|(id, window)| {
             let (leaf, data_type) = leaf(file, *id)?;
             Some((leaf, Wanted::Window(*window, micros_scale(data_type)?)))
         });
         let keys = filter.keys.iter().filter_map(|key| {
             let (leaf, data_type) = leaf(file, key.field_id)?;
-            let target = schema.field_by_id(key.field_id)?.field_type.as_primitive_type()?.clone();
+            let target = schema
+                .field_by_id(key.field_id)?
+                .field_type
+                .as_primitive_type()?
+                .clone();
             Some((leaf, wanted_keys(&key.values, &target, data_type)?))
         });
         let order = |leaf| metadata.file_metadata().column_order(leaf);
-        let condition = |(leaf, wanted)| Condition { leaf, order: order(leaf), wanted };
-        Self { conditions: time.into_iter().chain(keys).map(condition).collect() }
+        let condition = |(leaf, wanted)| Condition {
+            leaf,
+            order: order(leaf),
+            wanted,
+        };
+        Self {
+            conditions: time.into_iter().chain(keys).map(condition).collect(),
+        }
     }
 
     /// By the statistics of the row group's column chunks.
@@ -92,22 +107,41 @@ impl FileFilter {
         };
         match self.conditions.iter().find(fails) {
             None => Verdict::Keep,
-            Some(Condition { wanted: Wanted::Window(..), .. }) => Verdict::ByTime,
+            Some(Condition {
+                wanted: Wanted::Window(..),
+                ..
+            }) => Verdict::ByTime,
             Some(_) => Verdict::ByKey,
         }
     }
 
     /// The rows of a row group, counted from its start, whose pages can matter; `None` for all of them.
-    pub(super) fn pages(&self, metadata: &ParquetMetaData, group: usize, rows: u64) -> Option<Vec<Range<u64>>> {
-        let kept = self.conditions.iter().filter_map(|condition| condition.pages(metadata, group, rows));
+    pub(super) fn pages(
+        &self,
+        metadata: &ParquetMetaData,
+        group: usize,
+        rows: u64,
+    ) -> Option<Vec<Range<u64>>> {
+        let kept = self
+            .conditions
+            .iter()
+            .filter_map(|condition| condition.pages(metadata, group, rows));
         let kept = kept.reduce(|a, b| intersect(&a, &b))?;
-        (kept.iter().map(|range| range.end - range.start).sum::<u64>() < rows).then_some(kept)
+        (kept
+            .iter()
+            .map(|range| range.end - range.start)
+            .sum::<u64>()
+            < rows)
+            .then_some(kept)
     }
 }
 
 fn leaf(file: &FileSchema, id: i32) -> Option<(usize, &DataType)> {
     let column = file.column(id)?;
-    column.children.is_empty().then_some((column.first_leaf, &column.data_type))
+    column
+        .children
+        .is_empty()
+        .then_some((column.first_leaf, &column.data_type))
 }
 
 fn micros_scale(data_type: &DataType) -> Option<Scale> {
@@ -124,7 +158,11 @@ fn micros_scale(data_type: &DataType) -> Option<Scale> {
 fn wanted_keys(keys: &SortedKeys, target: &PrimitiveType, file: &DataType) -> Option<Wanted> {
     use DataType::{Binary, Date32, FixedSizeBinary, Int8, Int16, Int32, Int64, Utf8};
     match (keys, target, file) {
-        (SortedKeys::Int(keys), PrimitiveType::Int | PrimitiveType::Long, Int8 | Int16 | Int32 | Int64)
+        (
+            SortedKeys::Int(keys),
+            PrimitiveType::Int | PrimitiveType::Long,
+            Int8 | Int16 | Int32 | Int64,
+        )
         | (SortedKeys::Int(keys), PrimitiveType::Date, Date32 | Int32) => {
             Some(Wanted::Ints(Arc::clone(keys), Scale::Times(1)))
         }
@@ -133,7 +171,10 @@ fn wanted_keys(keys: &SortedKeys, target: &PrimitiveType, file: &DataType) -> Op
         }
         (
             SortedKeys::Bytes(keys),
-            PrimitiveType::String | PrimitiveType::Binary | PrimitiveType::Uuid | PrimitiveType::Fixed(_),
+            PrimitiveType::String
+            | PrimitiveType::Binary
+            | PrimitiveType::Uuid
+            | PrimitiveType::Fixed(_),
             Utf8 | Binary | FixedSizeBinary(_),
         ) => Some(Wanted::Bytes(Arc::clone(keys))),
         _ => None,
@@ -142,19 +183,25 @@ fn wanted_keys(keys: &SortedKeys, target: &PrimitiveType, file: &DataType) -> Op
 
 impl Condition {
     fn may_hold(&self, chunk: &ColumnChunkMetaData) -> bool {
-        let Some(statistics) = chunk.statistics() else { return true };
+        let Some(statistics) = chunk.statistics() else {
+            return true;
+        };
         if only_nulls(chunk, statistics) {
             return false;
         }
         let deprecated = statistics.is_min_max_deprecated();
         match statistics {
             Statistics::Int32(known) => {
-                let bounds = (known.min_opt().copied().map(i64::from), known.max_opt().copied().map(i64::from));
+                let bounds = (
+                    known.min_opt().copied().map(i64::from),
+                    known.max_opt().copied().map(i64::from),
+                );
                 self.may_hold_ints(deprecated, bounds)
             }
-            Statistics::Int64(known) => {
-                self.may_hold_ints(deprecated, (known.min_opt().copied(), known.max_opt().copied()))
-            }
+            Statistics::Int64(known) => self.may_hold_ints(
+                deprecated,
+                (known.min_opt().copied(), known.max_opt().copied()),
+            ),
             Statistics::ByteArray(_) | Statistics::FixedLenByteArray(_) if !deprecated => {
                 self.may_hold_bytes((statistics.min_bytes_opt(), statistics.max_bytes_opt()))
             }
@@ -173,19 +220,38 @@ impl Condition {
     }
 
     fn may_hold_bytes(&self, bounds: (Option<&[u8]>, Option<&[u8]>)) -> bool {
-        self.order != ColumnOrder::TYPE_DEFINED_ORDER(SortOrder::UNSIGNED) || self.wanted.in_bytes(bounds)
+        self.order != ColumnOrder::TYPE_DEFINED_ORDER(SortOrder::UNSIGNED)
+            || self.wanted.in_bytes(bounds)
     }
 
-    fn pages(&self, metadata: &ParquetMetaData, group: usize, rows: u64) -> Option<Vec<Range<u64>>> {
+    fn pages(
+        &self,
+        metadata: &ParquetMetaData,
+        group: usize,
+        rows: u64,
+    ) -> Option<Vec<Range<u64>>> {
         let index = metadata.column_index()?.get(group)?.get(self.leaf)?;
-        let pages = metadata.offset_index()?.get(group)?.get(self.leaf)?.page_locations();
-        let starts: Vec<u64> = pages.iter().map(|page| page.first_row_index.try_into()).collect::<Result<_, _>>().ok()?;
+        if matches!(index, ColumnIndexMetaData::NONE) {
+            return None;
+        }
+        let pages = metadata
+            .offset_index()?
+            .get(group)?
+            .get(self.leaf)?
+            .page_locations();
+        let starts: Vec<u64> = pages
+            .iter()
+            .map(|page| page.first_row_index.try_into())
+            .collect::<Result<_, _>>()
+            .ok()?;
         if u64::try_from(starts.len()).ok()? != index.num_pages() {
             return None;
         }
         let ends = starts.iter().copied().skip(1).chain([rows]);
         let spans = starts.iter().copied().zip(ends).enumerate();
-        let kept = spans.filter(|(page, _)| self.page_may_hold(index, *page)).map(|(_, (start, end))| start..end);
+        let kept = spans
+            .filter(|(page, _)| self.page_may_hold(index, *page))
+            .map(|(_, (start, end))| start..end);
         Some(joined(kept))
     }
 
@@ -194,13 +260,19 @@ impl Condition {
         match index {
             ColumnIndexMetaData::NONE => true,
             _ if index.is_null_page(page) => false,
-            ColumnIndexMetaData::INT32(index) => {
-                self.may_hold_ints(false, (wide(index.min_value(page)), wide(index.max_value(page))))
-            }
-            ColumnIndexMetaData::INT64(index) => {
-                self.may_hold_ints(false, (index.min_value(page).copied(), index.max_value(page).copied()))
-            }
-            ColumnIndexMetaData::BYTE_ARRAY(index) | ColumnIndexMetaData::FIXED_LEN_BYTE_ARRAY(index) => {
+            ColumnIndexMetaData::INT32(index) => self.may_hold_ints(
+                false,
+                (wide(index.min_value(page)), wide(index.max_value(page))),
+            ),
+            ColumnIndexMetaData::INT64(index) => self.may_hold_ints(
+                false,
+                (
+                    index.min_value(page).copied(),
+                    index.max_value(page).copied(),
+                ),
+            ),
+            ColumnIndexMetaData::BYTE_ARRAY(index)
+            | ColumnIndexMetaData::FIXED_LEN_BYTE_ARRAY(index) => {
                 self.may_hold_bytes((index.min_value(page), index.max_value(page)))
             }
             _ => true,
@@ -214,7 +286,10 @@ impl Wanted {
             return true;
         }
         let span = |scale: &Scale| {
-            (min.map_or(i64::MIN, |min| scale.floor(min)), max.map_or(i64::MAX, |max| scale.ceil(max)))
+            (
+                min.map_or(i64::MIN, |min| scale.floor(min)),
+                max.map_or(i64::MAX, |max| scale.ceil(max)),
+            )
         };
         match self {
             Self::Window(window, scale) => {
@@ -223,7 +298,8 @@ impl Wanted {
             }
             Self::Ints(keys, scale) => {
                 let (min, max) = span(scale);
-                keys.get(keys.partition_point(|key| *key < min)).is_some_and(|key| *key <= max)
+                keys.get(keys.partition_point(|key| *key < min))
+                    .is_some_and(|key| *key <= max)
             }
             Self::Bytes(_) => true,
         }
@@ -235,7 +311,8 @@ impl Wanted {
             return true;
         }
         let first = keys.partition_point(|key| min.is_some_and(|min| key.as_ref() < min));
-        keys.get(first).is_some_and(|key| max.is_none_or(|max| key.as_ref() <= max))
+        keys.get(first)
+            .is_some_and(|key| max.is_none_or(|max| key.as_ref() <= max))
     }
 }
 
@@ -264,7 +341,11 @@ fn intersect(a: &[Range<u64>], b: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut common = Vec::new();
     while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
         common.push(x.start.max(y.start)..x.end.min(y.end));
-        if x.end <= y.end { a.next() } else { b.next() };
+        if x.end <= y.end {
+            a.next()
+        } else {
+            b.next()
+        };
     }
     joined(common.into_iter())
 }
@@ -277,14 +358,35 @@ mod tests {
     fn ranges_intersect() {
         let common = intersect(&[0..10, 20..30], &[5..22, 25..40]);
         assert_eq!(common, vec![5..10, 20..22, 25..30]);
-        assert_eq!(intersect(&[0..5], &[5..9]), Vec::<Range<u64>>::new());
+        assert_eq!(
+            intersect(&[0..5, 9..9], &[5..9, 12..13]),
+            Vec::<Range<u64>>::new()
+        );
     }
 
     #[test]
     fn nanoseconds_round_outwards() {
-        assert_eq!((Scale::NanosToMicros.floor(-1), Scale::NanosToMicros.ceil(-1)), (-1, 0));
-        assert_eq!((Scale::NanosToMicros.floor(1999), Scale::NanosToMicros.ceil(1999)), (1, 2));
-        assert_eq!((Scale::NanosToMicros.floor(2000), Scale::NanosToMicros.ceil(2000)), (2, 2));
+        assert_eq!(
+            (
+                Scale::NanosToMicros.floor(-1),
+                Scale::NanosToMicros.ceil(-1)
+            ),
+            (-1, 0)
+        );
+        assert_eq!(
+            (
+                Scale::NanosToMicros.floor(1999),
+                Scale::NanosToMicros.ceil(1999)
+            ),
+            (1, 2)
+        );
+        assert_eq!(
+            (
+                Scale::NanosToMicros.floor(2000),
+                Scale::NanosToMicros.ceil(2000)
+            ),
+            (2, 2)
+        );
         assert_eq!(Scale::Times(1000).ceil(i64::MAX), i64::MAX);
     }
 
@@ -299,7 +401,10 @@ mod tests {
         assert!(keys(&[1, 5, 9]).in_ints((None, Some(1))));
         assert!(!keys(&[1, 5, 9]).in_ints((Some(10), None)));
         assert!(!keys(&[]).in_ints((None, None)));
-        assert!(keys(&[1]).in_ints((Some(9), Some(3))), "contradictory statistics keep");
+        assert!(
+            keys(&[1]).in_ints((Some(9), Some(3))),
+            "contradictory statistics keep"
+        );
     }
 
     #[test]
@@ -312,14 +417,28 @@ mod tests {
 
     #[test]
     fn statistics_of_unknown_order_keep() {
-        let condition = |order| Condition { leaf: 0, order, wanted: keys(&[1]) };
+        let condition = |order| Condition {
+            leaf: 0,
+            order,
+            wanted: keys(&[1]),
+        };
         let far = (Some(5), Some(6));
-        assert!(!condition(ColumnOrder::TYPE_DEFINED_ORDER(SortOrder::SIGNED)).may_hold_ints(false, far));
-        assert!(condition(ColumnOrder::TYPE_DEFINED_ORDER(SortOrder::UNSIGNED)).may_hold_ints(false, far));
+        assert!(
+            !condition(ColumnOrder::TYPE_DEFINED_ORDER(SortOrder::SIGNED))
+                .may_hold_ints(false, far)
+        );
+        assert!(
+            condition(ColumnOrder::TYPE_DEFINED_ORDER(SortOrder::UNSIGNED))
+                .may_hold_ints(false, far)
+        );
         assert!(condition(ColumnOrder::UNDEFINED).may_hold_ints(false, far));
         assert!(!condition(ColumnOrder::UNDEFINED).may_hold_ints(true, far));
         assert!(condition(ColumnOrder::UNKNOWN).may_hold_ints(true, far));
-        let text = |order| Condition { leaf: 0, order, wanted: Wanted::Bytes(vec![Box::from([1_u8])].into()) };
+        let text = |order| Condition {
+            leaf: 0,
+            order,
+            wanted: Wanted::Bytes(vec![Box::from([1_u8])].into()),
+        };
         let bounds = (Some(&[5_u8][..]), Some(&[6_u8][..]));
         assert!(!text(ColumnOrder::TYPE_DEFINED_ORDER(SortOrder::UNSIGNED)).may_hold_bytes(bounds));
         assert!(text(ColumnOrder::TYPE_DEFINED_ORDER(SortOrder::SIGNED)).may_hold_bytes(bounds));

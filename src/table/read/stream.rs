@@ -11,13 +11,13 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use tokio::task::JoinSet;
 
+use super::Scan;
 use super::adapt;
 use super::columns::{FilePlan, partition_values};
 use super::deletes::FileDeletes;
 use super::group::{GroupRows, OpenFile, RowNumbers};
 use super::prune::{FileFilter, Verdict};
 use super::units::ScanUnit;
-use super::Scan;
 use crate::error::{Error, Result};
 use crate::model::{RowAddress, ScanCounters};
 
@@ -55,7 +55,9 @@ pub(super) fn read(
 }
 
 /// Runs while the caller does something else, and no longer than the caller waits.
-async fn in_background<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+async fn in_background<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
     let mut tasks = JoinSet::new();
     tasks.spawn(work);
     match tasks.join_next().await {
@@ -73,29 +75,58 @@ async fn plan_unit(scan: Arc<Scan>, unit: ScanUnit) -> Result<Vec<(Arc<DataFile>
         return Ok(Vec::new());
     }
     let deletes = scan.deletes.of_file(entry, &scan).await?;
-    let schema = file.footer.schema.with_ids(scan.place.name_mapping.as_deref());
+    let schema = file
+        .footer
+        .schema
+        .with_ids(scan.place.name_mapping.as_deref());
     let mut fields = scan.fields.clone();
     fields.extend(deletes.equality_fields());
     let parquet = file.footer.reader.parquet_schema();
-    let plan = FilePlan::try_new(&entry.path, &schema, parquet, &fields, &partition_values(entry))?;
-    let data = Arc::new(DataFile { index: unit.file, file, plan, deletes, scan: Arc::clone(&scan) });
-    Ok(groups.into_iter().map(|rows| (Arc::clone(&data), rows)).collect())
+    let plan = FilePlan::try_new(
+        &entry.path,
+        &schema,
+        parquet,
+        &fields,
+        &partition_values(entry),
+    )?;
+    let data = Arc::new(DataFile {
+        index: unit.file,
+        file,
+        plan,
+        deletes,
+        scan: Arc::clone(&scan),
+    });
+    Ok(groups
+        .into_iter()
+        .map(|rows| (Arc::clone(&data), rows))
+        .collect())
 }
 
 fn plan_groups(scan: &Scan, unit: &ScanUnit, file: &OpenFile) -> Vec<GroupRows> {
     let metadata = file.footer.metadata();
-    let schema = file.footer.schema.with_ids(scan.place.name_mapping.as_deref());
+    let schema = file
+        .footer
+        .schema
+        .with_ids(scan.place.name_mapping.as_deref());
     let filter = FileFilter::new(&scan.filter, &scan.place.schema, &schema, metadata);
     let counters = &scan.counters;
     let mut kept = Vec::new();
-    for (group, span, row_group) in file.footer.row_groups().filter(|(_, _, group)| unit.contains(middle(group))) {
+    for (group, span, row_group) in file
+        .footer
+        .row_groups()
+        .filter(|(_, _, group)| unit.contains(middle(group)))
+    {
         ScanCounters::add(&counters.row_groups, 1);
         match filter.row_group(row_group) {
             Verdict::ByTime => ScanCounters::add(&counters.row_groups_pruned_by_time, 1),
             Verdict::ByKey => ScanCounters::add(&counters.row_groups_pruned_by_key, 1),
             Verdict::Keep => {
                 let rows = span.end - span.start;
-                let rows = GroupRows { group, span, wanted: filter.pages(metadata, group, rows) };
+                let rows = GroupRows {
+                    group,
+                    span,
+                    wanted: filter.pages(metadata, group, rows),
+                };
                 let pruned = rows.span.end - rows.span.start - rows.count();
                 ScanCounters::add(&counters.rows_pruned_by_page, pruned);
                 kept.push(rows);
@@ -109,13 +140,26 @@ fn plan_groups(scan: &Scan, unit: &ScanUnit, file: &OpenFile) -> Vec<GroupRows> 
 fn middle(group: &RowGroupMetaData) -> u64 {
     let ranges = group.columns().iter().map(|chunk| chunk.byte_range());
     let whole = ranges.map(|(start, length)| start..start.saturating_add(length));
-    let whole = whole.reduce(|a: Range<u64>, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0);
+    let whole = whole
+        .reduce(|a: Range<u64>, b| a.start.min(b.start)..a.end.max(b.end))
+        .unwrap_or(0..0);
     whole.start + (whole.end - whole.start) / 2
 }
 
-async fn open_group(file: Arc<DataFile>, rows: GroupRows, batch_size: usize) -> Result<Option<Batches>> {
-    let reader = file.file.open_group(&file.plan.mask, &rows, batch_size).await?;
-    Ok(reader.map(|reader| Batches { numbers: RowNumbers::new(rows.rows()), reader, file }))
+async fn open_group(
+    file: Arc<DataFile>,
+    rows: GroupRows,
+    batch_size: usize,
+) -> Result<Option<Batches>> {
+    let reader = file
+        .file
+        .open_group(&file.plan.mask, &rows, batch_size)
+        .await?;
+    Ok(reader.map(|reader| Batches {
+        numbers: RowNumbers::new(rows.rows()),
+        reader,
+        file,
+    }))
 }
 
 /// The batches of one row group whose bytes are in memory.
@@ -173,8 +217,12 @@ impl Batches {
         match remaining {
             None => Ok(batch),
             Some(keep) => {
-                let kept = filter_record_batch(&batch, &keep).map_err(Error::arrow("applying deletes"))?;
-                ScanCounters::add(&scan.counters.rows_deleted, (count - kept.num_rows()) as u64);
+                let kept =
+                    filter_record_batch(&batch, &keep).map_err(Error::arrow("applying deletes"))?;
+                ScanCounters::add(
+                    &scan.counters.rows_deleted,
+                    (count - kept.num_rows()) as u64,
+                );
                 Ok(kept)
             }
         }

@@ -17,15 +17,25 @@ pub fn arrow_field(field: &NestedField) -> Result<Field> {
 
 fn arrow_type(field: &NestedField) -> Result<DataType> {
     Ok(match field.field_type.as_ref() {
-        Type::Primitive(primitive) => primitive_type(primitive).ok_or_else(|| Error::Unsupported {
-            what: format!("type {primitive} of column `{}`", field.name),
-        })?,
-        Type::Struct(fields) => {
-            DataType::Struct(fields.fields().iter().map(|field| arrow_field(field)).collect::<Result<Fields>>()?)
+        Type::Primitive(primitive) => {
+            primitive_type(primitive).ok_or_else(|| Error::Unsupported {
+                what: format!("type {primitive} of column `{}`", field.name),
+            })?
         }
-        Type::List(list) => DataType::List(Arc::new(arrow_field(&list.element_field)?.with_name("element"))),
+        Type::Struct(fields) => DataType::Struct(
+            fields
+                .fields()
+                .iter()
+                .map(|field| arrow_field(field))
+                .collect::<Result<Fields>>()?,
+        ),
+        Type::List(list) => DataType::List(Arc::new(
+            arrow_field(&list.element_field)?.with_name("element"),
+        )),
         Type::Map(map) => {
-            let key = arrow_field(&map.key_field)?.with_name("key").with_nullable(false);
+            let key = arrow_field(&map.key_field)?
+                .with_name("key")
+                .with_nullable(false);
             let value = arrow_field(&map.value_field)?.with_name("value");
             let entries = DataType::Struct(Fields::from(vec![key, value]));
             DataType::Map(Arc::new(Field::new("entries", entries, false)), false)
@@ -42,7 +52,9 @@ fn primitive_type(primitive: &PrimitiveType) -> Option<DataType> {
         PrimitiveType::Float => DataType::Float32,
         PrimitiveType::Double => DataType::Float64,
         PrimitiveType::Decimal { precision, scale } => {
-            let precision = u8::try_from(*precision).ok().filter(|digits| (1..=38).contains(digits))?;
+            let precision = u8::try_from(*precision)
+                .ok()
+                .filter(|digits| (1..=38).contains(digits))?;
             DataType::Decimal128(precision, i8::try_from(*scale).ok()?)
         }
         PrimitiveType::Date => DataType::Date32,

@@ -45,15 +45,27 @@ fn pieces(file: u32, size: u64, piece: u64, most: u64) -> impl Iterator<Item = (
     let count = (size / piece).clamp(1, most);
     let length = size / count;
     (0..count).map(move |i| {
-        let end = if i + 1 == count { u64::MAX } else { (i + 1) * length };
-        (length, ScanUnit { file, start: i * length, end })
+        let end = if i + 1 == count {
+            u64::MAX
+        } else {
+            (i + 1) * length
+        };
+        (
+            length,
+            ScanUnit {
+                file,
+                start: i * length,
+                end,
+            },
+        )
     })
 }
 
 /// Largest first to whoever has least so far; then each in file order.
 fn share(mut units: Vec<(u64, ScanUnit)>, n: usize) -> Vec<Vec<ScanUnit>> {
     units.sort_by_key(|(size, _)| Reverse(*size));
-    let mut loads: BinaryHeap<Reverse<(u64, usize)>> = (0..n).map(|partition| Reverse((0, partition))).collect();
+    let mut loads: BinaryHeap<Reverse<(u64, usize)>> =
+        (0..n).map(|partition| Reverse((0, partition))).collect();
     let mut shared = vec![Vec::new(); n];
     for (size, unit) in units {
         if let Some(mut least) = loads.peek_mut() {
@@ -91,7 +103,18 @@ mod tests {
 
     #[test]
     fn shares_are_even_and_in_file_order() {
-        let units = (0..6).map(|file| (10, ScanUnit { file, start: 0, end: u64::MAX })).collect();
+        let units = (0..6)
+            .map(|file| {
+                (
+                    10,
+                    ScanUnit {
+                        file,
+                        start: 0,
+                        end: u64::MAX,
+                    },
+                )
+            })
+            .collect();
         let shared = share(units, 2);
         assert_eq!(sizes(&shared[0]), vec![(0, 0), (2, 0), (4, 0)]);
         assert_eq!(sizes(&shared[1]), vec![(1, 0), (3, 0), (5, 0)]);

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, StringArray, UInt64Array,
+};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, UInt64Type};
 use futures::TryStreamExt;
@@ -66,12 +68,22 @@ pub(super) struct Table {
 
 pub(super) fn iceberg_schema(fields: Vec<NestedField>) -> iceberg::spec::SchemaRef {
     let fields: Vec<NestedFieldRef> = fields.into_iter().map(Arc::new).collect();
-    Arc::new(iceberg::spec::Schema::builder().with_fields(fields).build().unwrap())
+    Arc::new(
+        iceberg::spec::Schema::builder()
+            .with_fields(fields)
+            .build()
+            .unwrap(),
+    )
 }
 
 /// The Arrow schema of a table, without ids.
 pub(super) fn plain_schema(schema: &iceberg::spec::Schema) -> SchemaRef {
-    let fields: Vec<Field> = schema.as_struct().fields().iter().map(|field| arrow_field(field).unwrap()).collect();
+    let fields: Vec<Field> = schema
+        .as_struct()
+        .fields()
+        .iter()
+        .map(|field| arrow_field(field).unwrap())
+        .collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -91,11 +103,21 @@ impl Table {
     }
 
     /// Writes a data file with the ids of `schema`, the one in force when it was written.
-    pub(super) fn add(&mut self, schema: &iceberg::spec::Schema, batch: &RecordBatch, layout: &Layout) -> u32 {
+    pub(super) fn add(
+        &mut self,
+        schema: &iceberg::spec::Schema,
+        batch: &RecordBatch,
+        layout: &Layout,
+    ) -> u32 {
         let index = u32::try_from(self.files.len()).unwrap();
         let path = self.path(&format!("data-{index}.parquet"));
-        let file_schema = if layout.ids { with_ids(schema) } else { batch.schema() };
-        let batch = RecordBatch::try_new(Arc::clone(&file_schema), relabelled(batch, &file_schema)).unwrap();
+        let file_schema = if layout.ids {
+            with_ids(schema)
+        } else {
+            batch.schema()
+        };
+        let batch = RecordBatch::try_new(Arc::clone(&file_schema), relabelled(batch, &file_schema))
+            .unwrap();
         write(&path, &batch, layout.properties());
         self.push(entry(&path, batch.num_rows() as u64));
         index
@@ -111,10 +133,15 @@ impl Table {
 
     /// Writes a position delete file that applies to all data files.
     pub(super) fn delete_positions(&mut self, name: &str, deleted: &[(u32, i64)]) {
-        let path_field = id_field(Field::new("file_path", DataType::Utf8, false), 2_147_483_546);
+        let path_field = id_field(
+            Field::new("file_path", DataType::Utf8, false),
+            2_147_483_546,
+        );
         let pos_field = id_field(Field::new("pos", DataType::Int64, false), 2_147_483_545);
-        let paths: StringArray =
-            deleted.iter().map(|(file, _)| Some(self.files[*file as usize].path.as_str())).collect();
+        let paths: StringArray = deleted
+            .iter()
+            .map(|(file, _)| Some(self.files[*file as usize].path.as_str()))
+            .collect();
         let rows: Int64Array = deleted.iter().map(|(_, row)| Some(*row)).collect();
         let schema = Arc::new(Schema::new(vec![path_field, pos_field]));
         let batch = RecordBatch::try_new(schema, vec![Arc::new(paths), Arc::new(rows)]).unwrap();
@@ -122,8 +149,16 @@ impl Table {
     }
 
     /// Writes an equality delete file that applies to all data files.
-    pub(super) fn delete_equal(&mut self, name: &str, fields: &[NestedField], columns: Vec<ArrayRef>) {
-        let arrow: Vec<Field> = fields.iter().map(|field| id_field(arrow_field(field).unwrap(), field.id)).collect();
+    pub(super) fn delete_equal(
+        &mut self,
+        name: &str,
+        fields: &[NestedField],
+        columns: Vec<ArrayRef>,
+    ) {
+        let arrow: Vec<Field> = fields
+            .iter()
+            .map(|field| id_field(arrow_field(field).unwrap(), field.id))
+            .collect();
         let batch = RecordBatch::try_new(Arc::new(Schema::new(arrow)), columns).unwrap();
         let field_ids = fields.iter().map(|field| field.id).collect();
         self.attach(name, &batch, DeleteKind::Equality { field_ids });
@@ -134,9 +169,17 @@ impl Table {
         write(&path, batch, Layout::default().properties());
         let size_bytes = std::fs::metadata(&path).unwrap().len();
         let path = path.to_str().unwrap().to_owned();
-        let delete = Arc::new(DeleteFile { path, size_bytes, sequence_number: 2, kind });
+        let delete = Arc::new(DeleteFile {
+            path,
+            size_bytes,
+            sequence_number: 2,
+            kind,
+        });
         for file in &mut self.files {
-            Arc::get_mut(file).unwrap().deletes.push(Arc::clone(&delete));
+            Arc::get_mut(file)
+                .unwrap()
+                .deletes
+                .push(Arc::clone(&delete));
         }
     }
 
@@ -147,22 +190,35 @@ impl Table {
             file_io: FileIO::new_with_fs(),
             name_mapping: self.mapping.clone().map(Arc::new),
         };
-        let scan = TableScan::over(place, self.files.clone(), spec, Arc::clone(&self.footers)).unwrap();
+        let scan =
+            TableScan::over(place, self.files.clone(), spec, Arc::clone(&self.footers)).unwrap();
         TableScan(Arc::new(scan))
     }
 
     /// A scan of all columns with addresses.
     pub(super) fn scan_all(&self) -> TableScan {
-        self.scan(ScanSpec { columns: self.ids(), with_addresses: true, ..ScanSpec::default() })
+        self.scan(ScanSpec {
+            columns: self.ids(),
+            with_addresses: true,
+            ..ScanSpec::default()
+        })
     }
 
     pub(super) fn ids(&self) -> Vec<i32> {
-        self.schema.as_struct().fields().iter().map(|field| field.id).collect()
+        self.schema
+            .as_struct()
+            .fields()
+            .iter()
+            .map(|field| field.id)
+            .collect()
     }
 
     /// All rows of all columns, without addresses.
     pub(super) async fn rows(&self) -> Result<RecordBatch> {
-        let scan = self.scan(ScanSpec { columns: self.ids(), ..ScanSpec::default() });
+        let scan = self.scan(ScanSpec {
+            columns: self.ids(),
+            ..ScanSpec::default()
+        });
         collect(&scan, whole(&scan)).await
     }
 }
@@ -173,28 +229,52 @@ pub(super) fn whole(scan: &TableScan) -> Vec<ScanUnit> {
 
 pub(super) async fn collect(scan: &TableScan, units: Vec<ScanUnit>) -> Result<RecordBatch> {
     let batches: Vec<RecordBatch> = scan.read(units, 64).try_collect().await?;
-    assert!(batches.iter().all(|batch| batch.num_rows() <= 64 && batch.schema() == scan.schema()));
+    assert!(
+        batches
+            .iter()
+            .all(|batch| batch.num_rows() <= 64 && batch.schema() == scan.schema())
+    );
     Ok(concat_batches(&scan.schema(), &batches).unwrap())
 }
 
-pub(super) async fn fetched(scan: &TableScan, addresses: Vec<RowAddress>, columns: &[i32]) -> Result<Vec<RecordBatch>> {
+pub(super) async fn fetched(
+    scan: &TableScan,
+    addresses: Vec<RowAddress>,
+    columns: &[i32],
+) -> Result<Vec<RecordBatch>> {
     scan.fetch(addresses, columns).try_collect().await
 }
 
 pub(super) fn addresses_of(batch: &RecordBatch) -> Vec<RowAddress> {
-    let column = batch.column_by_name(ADDRESS).unwrap().as_primitive::<UInt64Type>();
-    column.values().iter().map(|bits| RowAddress::from_u64(*bits)).collect()
+    let column = batch
+        .column_by_name(ADDRESS)
+        .unwrap()
+        .as_primitive::<UInt64Type>();
+    column
+        .values()
+        .iter()
+        .map(|bits| RowAddress::from_u64(*bits))
+        .collect()
 }
 
 /// Rows of a batch by number.
 pub(super) fn rows_of(batch: &RecordBatch, rows: impl Iterator<Item = u64>) -> RecordBatch {
-    take_record_batch(batch, &UInt64Array::from_iter_values(rows)).unwrap()
+    let rows = UInt64Array::from_iter_values(rows);
+    match batch.num_columns() {
+        0 => {
+            let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+            RecordBatch::try_new_with_options(batch.schema(), Vec::new(), &options).unwrap()
+        }
+        _ => take_record_batch(batch, &rows).unwrap(),
+    }
 }
 
 pub(super) fn entry(path: &std::path::Path, record_count: u64) -> FileEntry {
     FileEntry {
         path: format!("file://{}", path.to_str().unwrap()).replace("file:///", "/"),
-        size_bytes: std::fs::metadata(path).map(|known| known.len()).unwrap_or(0),
+        size_bytes: std::fs::metadata(path)
+            .map(|known| known.len())
+            .unwrap_or(0),
         record_count,
         partition_spec: Arc::new(PartitionSpec::unpartition_spec()),
         partition: Struct::empty(),
@@ -214,26 +294,43 @@ pub(super) fn write(path: &std::path::Path, batch: &RecordBatch, properties: Wri
 
 /// The Arrow schema of an Iceberg schema with field ids at all levels.
 pub(super) fn with_ids(schema: &iceberg::spec::Schema) -> SchemaRef {
-    let fields: Vec<Field> = schema.as_struct().fields().iter().map(|field| field_with_ids(field)).collect();
+    let fields: Vec<Field> = schema
+        .as_struct()
+        .fields()
+        .iter()
+        .map(|field| field_with_ids(field))
+        .collect();
     Arc::new(Schema::new(fields))
 }
 
 fn id_field(field: Field, id: i32) -> Field {
-    field.with_metadata(HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())]))
+    field.with_metadata(HashMap::from([(
+        PARQUET_FIELD_ID_META_KEY.to_owned(),
+        id.to_string(),
+    )]))
 }
 
 fn field_with_ids(field: &NestedField) -> Field {
     let plain = arrow_field(field).unwrap();
     let data_type = match (field.field_type.as_ref(), plain.data_type()) {
-        (Type::Struct(inner), _) => {
-            DataType::Struct(inner.fields().iter().map(|field| field_with_ids(field)).collect::<Fields>())
-        }
-        (Type::List(list), _) => DataType::List(Arc::new(field_with_ids(&list.element_field).with_name("element"))),
+        (Type::Struct(inner), _) => DataType::Struct(
+            inner
+                .fields()
+                .iter()
+                .map(|field| field_with_ids(field))
+                .collect::<Fields>(),
+        ),
+        (Type::List(list), _) => DataType::List(Arc::new(
+            field_with_ids(&list.element_field).with_name("element"),
+        )),
         (Type::Map(map), DataType::Map(entries, sorted)) => {
             let key = field_with_ids(&map.key_field);
             let value = field_with_ids(&map.value_field);
             let pair = DataType::Struct(Fields::from(vec![key, value]));
-            DataType::Map(Arc::new(entries.as_ref().clone().with_data_type(pair)), *sorted)
+            DataType::Map(
+                Arc::new(entries.as_ref().clone().with_data_type(pair)),
+                *sorted,
+            )
         }
         (_, other) => other.clone(),
     };
@@ -247,5 +344,10 @@ fn relabelled(batch: &RecordBatch, schema: &Schema) -> Vec<ArrayRef> {
         assert_eq!(data.len(), column.len());
         data
     };
-    batch.columns().iter().zip(schema.fields()).map(relabel).collect()
+    batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(relabel)
+        .collect()
 }

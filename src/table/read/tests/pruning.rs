@@ -25,46 +25,104 @@ fn table(layout: &Layout) -> Table {
     ]);
     let columns: Vec<ArrayRef> = vec![
         Arc::new((0..ROWS as i32).map(Some).collect::<Int32Array>()),
-        Arc::new((0..ROWS).map(|row| Some(row * 1000)).collect::<TimestampMillisecondArray>().with_timezone("UTC")),
-        Arc::new((0..ROWS).map(|row| Some(format!("{:x}", (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)))).collect::<StringArray>()),
+        Arc::new(
+            (0..ROWS)
+                .map(|row| Some(row * 1000))
+                .collect::<TimestampMillisecondArray>()
+                .with_timezone("UTC"),
+        ),
+        Arc::new(
+            (0..ROWS)
+                .map(|row| {
+                    Some(format!(
+                        "{:x}",
+                        (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+                    ))
+                })
+                .collect::<StringArray>(),
+        ),
     ];
     let fields = vec![
         Field::new("id", DataType::Int32, true),
-        Field::new("at", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), true),
+        Field::new(
+            "at",
+            DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
+            true,
+        ),
         Field::new("payload", DataType::Utf8, true),
     ];
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
     let written = Arc::clone(&table.schema);
-    table.add(&written, &batch, &Layout { ids: false, ..layout.clone() });
+    table.add(
+        &written,
+        &batch,
+        &Layout {
+            ids: false,
+            ..layout.clone()
+        },
+    );
     table
 }
 
 fn layout() -> Layout {
-    Layout { group_rows: 1000, page_rows: 100, dictionary: false, ..Layout::default() }
+    Layout {
+        group_rows: 1000,
+        page_rows: 100,
+        dictionary: false,
+        ..Layout::default()
+    }
 }
 
 fn window(start_s: i64, end_s: i64) -> ScanFilter {
-    let window = TimeWindow { start_us: Some(start_s * 1_000_000), end_us: Some(end_s * 1_000_000) };
-    ScanFilter { timestamp: Some((2, window)), keys: Vec::new() }
+    let window = TimeWindow {
+        start_us: Some(start_s * 1_000_000),
+        end_us: Some(end_s * 1_000_000),
+    };
+    ScanFilter {
+        timestamp: Some((2, window)),
+        keys: Vec::new(),
+    }
 }
 
 fn ids(values: &[i64]) -> ScanFilter {
-    let keys = vec![KeyFilter { field_id: 1, values: SortedKeys::Int(values.into()) }];
-    ScanFilter { timestamp: None, keys }
+    let keys = vec![KeyFilter {
+        field_id: 1,
+        values: SortedKeys::Int(values.into()),
+    }];
+    ScanFilter {
+        timestamp: None,
+        keys,
+    }
 }
 
 async fn scanned(table: &Table, filter: ScanFilter) -> (Vec<u64>, ScanReport) {
-    let scan = table.scan(ScanSpec { columns: vec![1], filter, with_addresses: true });
+    let scan = table.scan(ScanSpec {
+        columns: vec![1],
+        filter,
+        with_addresses: true,
+    });
     let rows = collect(&scan, whole(&scan)).await.unwrap();
-    (addresses_of(&rows).iter().map(|address| address.row()).collect(), scan.report())
+    (
+        addresses_of(&rows)
+            .iter()
+            .map(|address| address.row())
+            .collect(),
+        scan.report(),
+    )
 }
 
 #[tokio::test]
 async fn a_window_reads_the_pages_that_it_touches() {
     let (rows, report) = scanned(&table(&layout()), window(2150, 2250)).await;
     assert_eq!(rows, (2100..2300).collect::<Vec<u64>>());
-    assert_eq!((report.row_groups, report.row_groups_pruned.by_time), (10, 9));
-    assert_eq!((report.rows_scanned, report.rows_pruned_by_page), (200, 800));
+    assert_eq!(
+        (report.row_groups, report.row_groups_pruned.by_time),
+        (10, 9)
+    );
+    assert_eq!(
+        (report.rows_scanned, report.rows_pruned_by_page),
+        (200, 800)
+    );
 }
 
 #[tokio::test]
@@ -72,8 +130,18 @@ async fn both_ends_of_a_window_count() {
     let table = table(&layout());
     let (rows, _) = scanned(&table, window(1999, 1999)).await;
     assert_eq!(rows, (1900..2000).collect::<Vec<u64>>());
-    let between = TimeWindow { start_us: Some(1_999_000_001), end_us: Some(1_999_999_999) };
-    let (rows, report) = scanned(&table, ScanFilter { timestamp: Some((2, between)), keys: Vec::new() }).await;
+    let between = TimeWindow {
+        start_us: Some(1_999_000_001),
+        end_us: Some(1_999_999_999),
+    };
+    let (rows, report) = scanned(
+        &table,
+        ScanFilter {
+            timestamp: Some((2, between)),
+            keys: Vec::new(),
+        },
+    )
+    .await;
     assert_eq!((rows, report.row_groups_pruned.by_time), (vec![], 10));
 }
 
@@ -81,22 +149,38 @@ async fn both_ends_of_a_window_count() {
 async fn keys_read_their_pages() {
     let (rows, report) = scanned(&table(&layout()), ids(&[-5, 150, 7777, 99_999])).await;
     assert_eq!(rows, (100..200).chain(7700..7800).collect::<Vec<u64>>());
-    assert_eq!((report.row_groups_pruned.by_key, report.rows_pruned_by_page), (8, 1800));
+    assert_eq!(
+        (report.row_groups_pruned.by_key, report.rows_pruned_by_page),
+        (8, 1800)
+    );
 }
 
 #[tokio::test]
 async fn without_page_index_whole_row_groups_are_read() {
-    let layout = Layout { statistics: EnabledStatistics::Chunk, offset_index: false, ..layout() };
+    let layout = Layout {
+        statistics: EnabledStatistics::Chunk,
+        offset_index: false,
+        ..layout()
+    };
     let (rows, report) = scanned(&table(&layout), window(2150, 2250)).await;
     assert_eq!(rows, (2000..3000).collect::<Vec<u64>>());
-    assert_eq!((report.row_groups_pruned.by_time, report.rows_pruned_by_page), (9, 0));
+    assert_eq!(
+        (report.row_groups_pruned.by_time, report.rows_pruned_by_page),
+        (9, 0)
+    );
 }
 
 #[tokio::test]
 async fn without_statistics_everything_is_read() {
-    let layout = Layout { statistics: EnabledStatistics::None, ..layout() };
+    let layout = Layout {
+        statistics: EnabledStatistics::None,
+        ..layout()
+    };
     let (rows, report) = scanned(&table(&layout), window(2150, 2250)).await;
-    assert_eq!((rows.len() as i64, report.row_groups_pruned.total()), (ROWS, 0));
+    assert_eq!(
+        (rows.len() as i64, report.row_groups_pruned.total()),
+        (ROWS, 0)
+    );
 }
 
 #[tokio::test]
@@ -107,14 +191,23 @@ async fn bytes_follow_what_is_wanted() {
     scanned(&table, ScanFilter::default()).await;
     let narrow = bytes(scanned(&table, window(2150, 2250)).await.1);
     let keys_only = bytes(scanned(&table, ScanFilter::default()).await.1);
-    assert!(narrow < 5_000, "two pages of one column took {narrow} bytes");
-    assert!(keys_only < size / 2, "one narrow column took {keys_only} of {size} bytes");
+    assert!(
+        narrow < 5_000,
+        "two pages of one column took {narrow} bytes"
+    );
+    assert!(
+        keys_only < size / 2,
+        "one narrow column took {keys_only} of {size} bytes"
+    );
     let scan = table.scan(ScanSpec::default());
     let wanted = vec![RowAddress::new(0, 5005), RowAddress::new(0, 9005)];
     let rows = fetched(&scan, wanted, &[3]).await.unwrap();
     assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
     let fetched = bytes(scan.report());
-    assert!(fetched < 10_000, "two rows of one column took {fetched} bytes");
+    assert!(
+        fetched < 10_000,
+        "two rows of one column took {fetched} bytes"
+    );
 }
 
 #[tokio::test]

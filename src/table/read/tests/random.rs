@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::compute::concat_batches;
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 use parquet::file::properties::EnabledStatistics;
@@ -62,66 +64,110 @@ fn row() -> impl Strategy<Value = Row> {
         prop::option::weighted(0.9, -50..500_i64),
         prop::option::weighted(0.8, any::<f64>()),
     )
-        .prop_map(|(id, number, at, value)| Row { id, name: number.map(name), at: at.map(|at| at * 1_000_000), value })
+        .prop_map(|(id, number, at, value)| Row {
+            id,
+            name: number.map(name),
+            at: at.map(|at| at * 1_000_000),
+            value,
+        })
 }
 
 fn layout() -> impl Strategy<Value = Layout> {
-    let statistics =
-        prop_oneof![Just(EnabledStatistics::Page), Just(EnabledStatistics::Chunk), Just(EnabledStatistics::None)];
-    (1..80_usize, 1..20_usize, statistics, any::<bool>(), any::<bool>()).prop_map(
-        |(group_rows, page_rows, statistics, offset_index, dictionary)| {
-            let offset_index = offset_index || statistics == EnabledStatistics::Page;
-            Layout { group_rows, page_rows, statistics, offset_index, dictionary, ids: true }
-        },
+    let statistics = prop_oneof![
+        Just(EnabledStatistics::Page),
+        Just(EnabledStatistics::Chunk),
+        Just(EnabledStatistics::None)
+    ];
+    (
+        1..80_usize,
+        1..20_usize,
+        statistics,
+        any::<bool>(),
+        any::<bool>(),
     )
+        .prop_map(
+            |(group_rows, page_rows, statistics, offset_index, dictionary)| {
+                let offset_index = offset_index || statistics == EnabledStatistics::Page;
+                Layout {
+                    group_rows,
+                    page_rows,
+                    statistics,
+                    offset_index,
+                    dictionary,
+                    ids: true,
+                }
+            },
+        )
 }
 
 /// Rows in any order, by time, or by key.
 fn file() -> impl Strategy<Value = (Vec<Row>, Layout)> {
-    (prop::collection::vec(row(), 0..150), 0..3_u8, layout()).prop_map(|(mut rows, order, layout)| {
-        match order {
-            0 => {}
-            1 => rows.sort_by_key(|row| row.at),
-            _ => rows.sort_by(|a, b| (a.id, &a.name).cmp(&(b.id, &b.name))),
-        }
-        (rows, layout)
-    })
+    (prop::collection::vec(row(), 0..150), 0..3_u8, layout()).prop_map(
+        |(mut rows, order, layout)| {
+            match order {
+                0 => {}
+                1 => rows.sort_by_key(|row| row.at),
+                _ => rows.sort_by(|a, b| (a.id, &a.name).cmp(&(b.id, &b.name))),
+            }
+            (rows, layout)
+        },
+    )
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let window = (prop::option::of(-60..510_i64), prop::option::of(0..200_i64)).prop_map(|(start, length)| {
-        let start_us = start.map(|start| start * 1_000_000);
-        TimeWindow { start_us, end_us: length.map(|length| start_us.unwrap_or(0) + length * 1_000_000) }
-    });
-    let ids = prop::collection::btree_set(-5..50_i64, 0..6).prop_map(|keys| keys.into_iter().collect());
-    let names = prop::collection::btree_set((0..14_u8).prop_map(name), 0..4).prop_map(|keys| keys.into_iter().collect());
+    let window = (prop::option::of(-60..510_i64), prop::option::of(0..200_i64)).prop_map(
+        |(start, length)| {
+            let start_us = start.map(|start| start * 1_000_000);
+            TimeWindow {
+                start_us,
+                end_us: length.map(|length| start_us.unwrap_or(0) + length * 1_000_000),
+            }
+        },
+    );
+    let ids =
+        prop::collection::btree_set(-5..50_i64, 0..6).prop_map(|keys| keys.into_iter().collect());
+    let names = prop::collection::btree_set((0..14_u8).prop_map(name), 0..4)
+        .prop_map(|keys| keys.into_iter().collect());
     let columns = prop::sample::subsequence(vec![1, 2, 3, 4], 0..=4).prop_shuffle();
     (
-        (prop::collection::vec(file(), 1..4), prop::option::of(window), prop::option::of(ids), prop::option::of(names)),
+        (
+            prop::collection::vec(file(), 1..4),
+            prop::option::of(window),
+            prop::option::of(ids),
+            prop::option::of(names),
+        ),
         prop::collection::vec(any::<(prop::sample::Index, prop::sample::Index)>(), 0..8),
         prop::collection::vec(prop::option::weighted(0.8, 0..40_i64), 0..3),
         prop::collection::vec(any::<prop::sample::Index>(), 0..60),
         1..4_usize,
         columns,
     )
-        .prop_map(|((files, window, ids, names), deleted, deleted_ids, fetched, partitions, columns)| Case {
-            files,
-            window,
-            ids,
-            names,
-            deleted,
-            deleted_ids,
-            fetched,
-            partitions,
-            columns,
-        })
+        .prop_map(
+            |((files, window, ids, names), deleted, deleted_ids, fetched, partitions, columns)| {
+                Case {
+                    files,
+                    window,
+                    ids,
+                    names,
+                    deleted,
+                    deleted_ids,
+                    fetched,
+                    partitions,
+                    columns,
+                }
+            },
+        )
 }
 
 impl Case {
     fn table(&self) -> (Table, Vec<RecordBatch>) {
         let mut table = Table::new(fields());
         let schema = Arc::clone(&table.schema);
-        let batches: Vec<RecordBatch> = self.files.iter().map(|(rows, _)| batch(&schema, rows)).collect();
+        let batches: Vec<RecordBatch> = self
+            .files
+            .iter()
+            .map(|(rows, _)| batch(&schema, rows))
+            .collect();
         for (batch, (_, layout)) in batches.iter().zip(&self.files) {
             table.add(&schema, batch, layout);
         }
@@ -146,22 +192,33 @@ impl Case {
     }
 
     fn spec(&self) -> ScanSpec {
-        let ids = self.ids.as_ref().map(|ids| KeyFilter { field_id: 1, values: SortedKeys::Int(ids.as_slice().into()) });
+        let ids = self.ids.as_ref().map(|ids| KeyFilter {
+            field_id: 1,
+            values: SortedKeys::Int(ids.as_slice().into()),
+        });
         let names = self.names.as_ref().map(|names| {
             let values = names.iter().map(|name| name.as_bytes().into()).collect();
-            KeyFilter { field_id: 2, values: SortedKeys::Bytes(values) }
+            KeyFilter {
+                field_id: 2,
+                values: SortedKeys::Bytes(values),
+            }
         });
         let filter = ScanFilter {
             timestamp: self.window.map(|window| (3, window)),
             keys: ids.into_iter().chain(names).collect(),
         };
-        ScanSpec { columns: self.columns.clone(), filter, with_addresses: true }
+        ScanSpec {
+            columns: self.columns.clone(),
+            filter,
+            with_addresses: true,
+        }
     }
 
     fn matches(&self, row: &Row) -> bool {
         let in_window = |window: &TimeWindow| row.at.is_some_and(|at| window.overlaps(at, at));
         let in_ids = |ids: &Vec<i64>| row.id.is_some_and(|id| ids.contains(&id));
-        let in_names = |names: &Vec<String>| row.name.as_ref().is_some_and(|name| names.contains(name));
+        let in_names =
+            |names: &Vec<String>| row.name.as_ref().is_some_and(|name| names.contains(name));
         self.window.as_ref().is_none_or(in_window)
             && self.ids.as_ref().is_none_or(in_ids)
             && self.names.as_ref().is_none_or(in_names)
@@ -192,8 +249,12 @@ fn batch(schema: &iceberg::spec::Schema, rows: &[Row]) -> RecordBatch {
     let names: StringArray = rows.iter().map(|row| row.name.as_deref()).collect();
     let times: TimestampMicrosecondArray = rows.iter().map(|row| row.at).collect();
     let values: Float64Array = rows.iter().map(|row| row.value).collect();
-    let columns: Vec<ArrayRef> =
-        vec![Arc::new(ids), Arc::new(names), Arc::new(times.with_timezone("UTC")), Arc::new(values)];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(ids),
+        Arc::new(names),
+        Arc::new(times.with_timezone("UTC")),
+        Arc::new(values),
+    ];
     RecordBatch::try_new(plain_schema(schema), columns).unwrap()
 }
 
@@ -201,14 +262,21 @@ fn batch(schema: &iceberg::spec::Schema, rows: &[Row]) -> RecordBatch {
 fn naive(batches: &[RecordBatch], addresses: &[RowAddress], columns: &[i32]) -> Vec<RecordBatch> {
     let projection: Vec<usize> = columns.iter().map(|id| *id as usize - 1).collect();
     let of_file = |(file, batch): (u32, &RecordBatch)| {
-        let rows = addresses.iter().filter(|address| address.file() == file).map(|address| address.row());
+        let rows = addresses
+            .iter()
+            .filter(|address| address.file() == file)
+            .map(|address| address.row());
         rows_of(&batch.project(&projection).unwrap(), rows)
     };
     (0..).zip(batches).map(of_file).collect()
 }
 
 fn same(actual: &[RecordBatch], expected: &[RecordBatch]) -> bool {
-    let join = |batches: &[RecordBatch]| batches.first().map(|first| concat_batches(&first.schema(), batches).unwrap());
+    let join = |batches: &[RecordBatch]| {
+        batches
+            .first()
+            .map(|first| concat_batches(&first.schema(), batches).unwrap())
+    };
     match (join(actual), join(expected)) {
         (Some(actual), Some(expected)) => actual == expected,
         (None, expected) => expected.is_none_or(|expected| expected.num_rows() == 0),
@@ -224,38 +292,69 @@ async fn check(case: &Case) -> Result<(), TestCaseError> {
         let read = collect(&scan, units).await.unwrap();
         let addresses = addresses_of(&read);
         prop_assert!(addresses.is_sorted());
-        prop_assert!(addresses.iter().all(|address| seen.insert(*address)), "a row came twice");
+        prop_assert!(
+            addresses.iter().all(|address| seen.insert(*address)),
+            "a row came twice"
+        );
         let values: Vec<usize> = (0..case.columns.len()).collect();
         let expected = naive(&batches, &addresses, &case.columns);
-        prop_assert!(same(&[read.project(&values).unwrap()], &expected), "{read:?} is not {expected:?}");
+        prop_assert!(
+            same(&[read.project(&values).unwrap()], &expected),
+            "{read:?} is not {expected:?}"
+        );
     }
     let (live, matching) = case.expected();
-    prop_assert!(seen.is_subset(&live), "deleted rows {:?}", seen.difference(&live));
-    prop_assert!(matching.is_subset(&seen), "lost rows {:?}", matching.difference(&seen));
+    prop_assert!(
+        seen.is_subset(&live),
+        "deleted rows {:?}",
+        seen.difference(&live)
+    );
+    prop_assert!(
+        matching.is_subset(&seen),
+        "lost rows {:?}",
+        matching.difference(&seen)
+    );
     check_counters(case, &scan, seen.len() as u64)?;
     check_fetch(case, &scan, &batches).await
 }
 
 fn check_counters(case: &Case, scan: &TableScan, read: u64) -> Result<(), TestCaseError> {
     let report = scan.report();
-    let groups: usize = case.files.iter().map(|(rows, layout)| rows.len().div_ceil(layout.group_rows)).sum();
+    let groups: usize = case
+        .files
+        .iter()
+        .map(|(rows, layout)| rows.len().div_ceil(layout.group_rows))
+        .sum();
     prop_assert_eq!(report.row_groups, groups as u64);
     prop_assert_eq!(report.files_read, case.files.len() as u64);
     prop_assert_eq!(report.rows_scanned - report.rows_deleted, read);
     if report.row_groups_pruned.total() == 0 {
         let rows: usize = case.files.iter().map(|(rows, _)| rows.len()).sum();
-        prop_assert_eq!(report.rows_scanned + report.rows_pruned_by_page, rows as u64);
+        prop_assert_eq!(
+            report.rows_scanned + report.rows_pruned_by_page,
+            rows as u64
+        );
     }
     Ok(())
 }
 
-async fn check_fetch(case: &Case, scan: &TableScan, batches: &[RecordBatch]) -> Result<(), TestCaseError> {
+async fn check_fetch(
+    case: &Case,
+    scan: &TableScan,
+    batches: &[RecordBatch],
+) -> Result<(), TestCaseError> {
     let all: Vec<RowAddress> = (0..)
         .zip(batches)
-        .flat_map(|(file, batch)| (0..batch.num_rows() as u64).map(move |row| RowAddress::new(file, row)))
+        .flat_map(|(file, batch)| {
+            (0..batch.num_rows() as u64).map(move |row| RowAddress::new(file, row))
+        })
         .collect();
-    let picked: BTreeSet<RowAddress> =
-        case.fetched.iter().filter(|_| !all.is_empty()).map(|index| all[index.index(all.len())]).collect();
+    let picked: BTreeSet<RowAddress> = case
+        .fetched
+        .iter()
+        .filter(|_| !all.is_empty())
+        .map(|index| all[index.index(all.len())])
+        .collect();
     for addresses in [picked.into_iter().collect(), all] {
         let count = addresses.len() as u64;
         let before = scan.report().rows_fetched;
@@ -268,7 +367,7 @@ async fn check_fetch(case: &Case, scan: &TableScan, batches: &[RecordBatch]) -> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..ProptestConfig::default() })]
     #[test]
     fn reading_agrees_with_naive_reading(case in case()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
