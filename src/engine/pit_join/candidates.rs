@@ -12,11 +12,11 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use super::memory::bytes_of;
 
 /// Fewest slots of a shard.
-const MIN_SHARD_SLOTS: usize = 1024;
+const MIN_SHARD_SLOTS: usize = if cfg!(test) { 2 } else { 1024 };
 /// Shards aimed at.
 const SHARDS: usize = 128;
 /// Tied rows of a shard that are kept without looking whether they still count.
-const MIN_TIES: usize = 1024;
+const MIN_TIES: usize = if cfg!(test) { 2 } else { 1024 };
 /// Stands in [`Best::address`] while a slot has no candidate.
 const VACANT: u64 = u64::MAX;
 

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::model::RowAddress;
 
 /// Fewest winners that are worth a fetch task of their own.
-const MIN_FETCH_ROWS: usize = 16 * 1024;
+const MIN_FETCH_ROWS: usize = if cfg!(test) { 2 } else { 16 * 1024 };
 
 /// What one view adds to the output.
 pub(super) struct ViewValues {
