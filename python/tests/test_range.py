@@ -100,6 +100,7 @@ CASES = {
     "one view": (["stats"], ["stats"]),
     "two views of one key": (["stats", "rating"], ["stats", "rating"]),
     "the view with all keys is the spine": (["stats", "route", "city"], ["route"]),
+    "an entity-less view alone": (["market"], ["market"]),
     "an entity-less view adds no rows": (["rating", "market"], ["rating"]),
 }
 

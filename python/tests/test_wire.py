@@ -104,7 +104,8 @@ def test_inline_dataframe(client: Client) -> None:
     with pa.ipc.new_stream(sink, FRAME.schema) as writer:
         writer.write_table(FRAME, max_chunksize=2)
     text = base64.b64encode(sink.getvalue().to_pybytes()).decode()
-    ticket = f'{{"historical": {{"features": ["driver_stats:conv_rate", "customer_profile:age"], "entity": {{"ipc": "{text}"}}}}}}'
+    features = '["driver_stats:conv_rate", "customer_profile:age"]'
+    ticket = f'{{"historical": {{"features": {features}, "entity": {{"ipc": "{text}"}}}}}}'
     assert answer(do_get(client, ticket)) == ANSWER
 
 
