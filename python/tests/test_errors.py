@@ -112,7 +112,7 @@ def test_missing_key_column(client: Client, call: str) -> None:
 @pytest.mark.parametrize("call", ["get", "exchange", "info"])
 def test_no_timestamp_column(client: Client, call: str) -> None:
     frame = FRAME.select(["driver_id"]).append_column("event_time", pa.array(["2026-03-01", "2026-03-02"]))
-    with pytest.raises(pa.ArrowInvalid, match=r"event_timestamp.*driver_id.*event_time"):
+    with pytest.raises(pa.ArrowInvalid, match=r"timestamp.*driver_id.*event_time"):
         ask(client, call, frame, GOOD)
 
 
@@ -153,7 +153,7 @@ WRONG_KEYS = {
 @pytest.mark.parametrize("call", ["get", "exchange"])
 def test_wrong_key_type(client: Client, kind: str, call: str) -> None:
     frame = FRAME.set_column(0, "driver_id", WRONG_KEYS[kind])
-    with pytest.raises(pa.ArrowInvalid, match=r"`driver_id`.*int64"):
+    with pytest.raises(pa.ArrowInvalid, match=r"(?i)`driver_id`.*int64"):
         ask(client, call, frame, GOOD)
 
 

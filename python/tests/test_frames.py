@@ -31,10 +31,11 @@ REF = ["stats:conv_rate"]
 
 @pytest.fixture(scope="module")
 def lab(start_lab: Callable[..., Lab]) -> Lab:
-    """A small view with a ttl, one whose event time has no zone, and one of a million rows of history."""
+    """A small view with a ttl, the same without one, and one whose event time has no zone."""
 
     def fill(lab: Lab) -> None:
         lab.add("stats", ["driver_id"], FEATURES, ttl="2h")
+        lab.definitions.view("all_time", "lab.stats", ["driver_id"])
         naive = table(
             {"driver_id": pa.int64(), "event_timestamp": pa.timestamp("us"), "conv_rate": pa.float64()},
             *((row["driver_id"], row["event_timestamp"], row["conv_rate"]) for row in naive_rows()),
@@ -126,6 +127,21 @@ def test_null_event_time_matches_nothing(lab: Lab) -> None:
     assert result["event_timestamp"].to_pylist()[0] is None
 
 
+def test_dates_are_midnight(lab: Lab) -> None:
+    frame = pa.table({"driver_id": [2, 2, 1], "event_timestamp": [at(days=1).date(), at().date(), at(days=1).date()]})
+    with_times = frame.set_column(1, "event_timestamp", frame["event_timestamp"].cast(pa.timestamp("us")).cast(INSTANT))
+    result = lab.client.historical(frame, ["all_time:conv_rate"])
+    assert result["event_timestamp"] == frame["event_timestamp"]
+    expected = naive_join(with_times, FEATURES, ["driver_id"], ["conv_rate"])
+    assert result["conv_rate"].to_pylist() == [row["conv_rate"] for row in expected]
+    assert result["conv_rate"].to_pylist()[0] == 0.4
+
+
+def test_naive_event_time_comes_back_as_utc(lab: Lab) -> None:
+    frame = pa.table({"driver_id": [2], "event_timestamp": pa.array([at().replace(tzinfo=None)], pa.timestamp("ms"))})
+    assert lab.client.historical(frame, REF).schema.field("event_timestamp").type == pa.timestamp("ms", tz="UTC")
+
+
 def test_the_only_datetime_column_is_the_event_time(lab: Lab) -> None:
     frame = drivers((2, at()), (1, at())).rename_columns(["driver_id", "seen_at"])
     result = lab.client.historical(frame, REF)
@@ -166,6 +182,14 @@ def test_pandas_index_is_not_data(lab: Lab, frame: pd.DataFrame) -> None:
     assert list(back.columns) == result.column_names
     assert list(back["driver_id"]) == list(frame["driver_id"])
     assert list(back["label"]) == list(frame["label"])
+
+
+def test_pandas_index_that_is_a_join_key_or_the_time_is_data(lab: Lab) -> None:
+    frame = pandas_frame().set_index(["driver_id", "event_timestamp"])
+    result = lab.client.historical(pa.Table.from_pandas(frame), REF)
+    assert sorted(result.column_names) == ["conv_rate", "driver_id", "event_timestamp", "label"]
+    assert result["conv_rate"].to_pylist() == [0.2, 0.4, None]
+    assert "driver_id" in result.to_pandas().columns
 
 
 def test_pandas_categories_and_missing_strings(lab: Lab) -> None:

@@ -157,10 +157,43 @@ def test_integers_that_pandas_made_doubles(lab: Lab) -> None:
     assert result["number"].to_pylist() == wanted
 
 
+BEYOND: dict[str, tuple[str, pa.Array]] = {
+    "unsigned for long": ("long", pa.array([1, 2**63], pa.uint64())),
+    "long for int": ("int", pa.array([1, 5_000_000_000])),
+    "double for int": ("int", pa.array([1.0, 5e9])),
+    "finer decimal": ("decimal", pa.array([Decimal("0.0100"), Decimal("0.0101")], pa.decimal128(12, 4))),
+    "finer instant": ("timestamptz", pa.array([at(), None], INSTANT).cast(pa.timestamp("ns", tz="UTC"))),
+}
+
+
+@pytest.mark.parametrize("case", BEYOND)
+def test_value_that_the_table_cannot_hold_matches_nothing(lab: Lab, case: str) -> None:
+    kind, keys = BEYOND[case]
+    first, second = numbers(lab, f"{kind}_plain", keys)
+    assert first is not None
+    assert second is None
+
+
+LOSSLESS_TEXT_UUIDS = pa.array(["00000000-0000-0000-0000-000000000001", None, "ffffffff-ffff-ffff-ffff-ffffffffffff"])
+
+
+def test_uuids_as_text(lab: Lab) -> None:
+    keys = pa.array([uuid.UUID(int=1).bytes, None, uuid.UUID(int=2**128 - 1).bytes], pa.binary(16))
+    assert numbers(lab, "uuid_plain", LOSSLESS_TEXT_UUIDS) == numbers(lab, "uuid_plain", keys)
+    with pytest.raises(pa.ArrowInvalid, match="`k`.*uuid.*`no uuid`"):
+        numbers(lab, "uuid_plain", pa.array(["no uuid"]))
+
+
+def test_instants_as_dates(lab: Lab) -> None:
+    midnight = pa.array([datetime(2026, 3, 1), None], pa.timestamp("ns"))
+    assert numbers(lab, "date_plain", midnight) == numbers(lab, "date_plain", pa.array([date(2026, 3, 1), None]))
+    with pytest.raises(pa.ArrowInvalid, match="`k`"):
+        numbers(lab, "date_plain", pa.array([datetime(2026, 3, 1, 1)], pa.timestamp("us")))
+
+
 LOSSY: dict[str, tuple[str, pa.Array]] = {
     "a fraction": ("long", pa.array([1.0, 1.5])),
-    "a double that is not exact": ("long", pa.array([1.0, 2.0**63])),
-    "an unsigned beyond long": ("long", pa.array([1, 2**63], pa.uint64())),
+    "a double beyond 2^53": ("long", pa.array([1.0, 2.0**63])),
     "a string": ("long", pa.array(["1", "2"])),
     "a boolean": ("long", pa.array([True, False])),
     "an instant": ("long", times(2)),

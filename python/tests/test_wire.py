@@ -132,9 +132,9 @@ def test_full_feature_names(client: Client) -> None:
     assert result.column_names[3:] == ["customer_profile__age", "driver_stats__conv_rate"]
 
 
-def test_feature_order_is_the_order_asked_for(client: Client) -> None:
+def test_features_are_grouped_by_view_in_the_order_asked_for(client: Client) -> None:
     refs = ["driver_stats:trips", "customer_profile:age", "driver_stats:conv_rate"]
-    assert client.historical(FRAME, refs).column_names[3:] == ["trips", "age", "conv_rate"]
+    assert client.historical(FRAME, refs).column_names[3:] == ["trips", "conv_rate", "age"]
 
 
 def test_project_is_checked(client: Client) -> None:
