@@ -81,7 +81,7 @@ def test_service_with_aliases_and_join_key_maps(client: Client) -> None:
     assert result["origin__temperature"].to_pylist() == [12.0, 20.0, None]
     assert result["destination__temperature"].to_pylist() == [20.0, 12.0, None]
     assert result["destination__rain"].to_pylist() == [False, None, None]
-    assert result["market__rate"].to_pylist() == [0.3, 0.3, 0.5]
+    assert result["market__rate"].to_pylist() == [0.3, 0.3, 0.3]
 
 
 def test_refs_may_use_a_services_alias(client: Client) -> None:
