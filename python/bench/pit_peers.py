@@ -78,7 +78,8 @@ def duckdb_asof(frame: pa.Table, files: list[str], ttl_us: int) -> pa.Table:
     return connection.sql(
         f"""WITH features AS (
             SELECT *, epoch_us(event_timestamp) AS us FROM read_parquet($files) SEMI JOIN spine USING (driver_id)
-            WHERE {window(ttl_us)} QUALIFY row_number() OVER (PARTITION BY driver_id, event_timestamp ORDER BY created DESC) = 1)
+            WHERE {window(ttl_us)}
+            QUALIFY row_number() OVER (PARTITION BY driver_id, event_timestamp ORDER BY created DESC) = 1)
         SELECT s.driver_id, s.event_timestamp, {outputs}
         FROM spine s ASOF LEFT JOIN features f ON s.driver_id = f.driver_id AND s.us >= f.us
         ORDER BY s.rid""",
