@@ -37,6 +37,7 @@ def many_rows(seed: int) -> pa.Table:
 
 def fill(lab: Lab) -> None:
     """A good view, and views that are broken in one way each."""
+    lab.definitions.catalog = "default"
     lab.add("driver_stats", ["driver_id"], STATS)
     lab.definitions.service("drivers_v1", [{"view": "driver_stats"}])
     lab.definitions.view("no_table", "lab.no_such_table", ["driver_id"])

@@ -24,9 +24,10 @@ def to_section(header: str, values: dict[str, Any]) -> str:
 
 @dataclass
 class Definitions:
-    """Entities, feature views and services of one test server."""
+    """Entities, feature views and services of one test server; views are in `catalog` unless they say another."""
 
     project: str = "tests"
+    catalog: str | None = None
     sections: list[str] = field(default_factory=list)
     entities: dict[tuple[str, ...], str] = field(default_factory=dict)
 
@@ -45,6 +46,7 @@ class Definitions:
             "name": name,
             "entities": [self.entity(*keys)] if keys else [],
             "table": table,
+            "catalog": self.catalog,
             "timestamp_field": "event_timestamp",
             **options,
         }
