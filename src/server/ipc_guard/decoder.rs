@@ -44,7 +44,11 @@ struct Opened {
 
 impl Decoder {
     pub(super) fn new(limits: IpcLimits) -> Self {
-        Self { limits, budget: Budget::new(limits.max_decoded_bytes), opened: None }
+        Self {
+            limits,
+            budget: Budget::new(limits.max_decoded_bytes),
+            opened: None,
+        }
     }
 
     pub(super) fn schema(&self) -> Option<&SchemaRef> {
@@ -57,7 +61,11 @@ impl Decoder {
         match header::parse(header, body.len(), &self.limits)? {
             Header::Nothing => Ok(Decoded::Nothing),
             Header::Schema(flatbuffer) => self.open(flatbuffer),
-            Header::Dictionary { id, is_delta, batch } => self.dictionary(DictionaryId { id, is_delta }, &batch, body),
+            Header::Dictionary {
+                id,
+                is_delta,
+                batch,
+            } => self.dictionary(DictionaryId { id, is_delta }, &batch, body),
             Header::Batch(batch) => self.batch(&batch, body),
         }
     }
@@ -67,40 +75,72 @@ impl Decoder {
             return Err(malformed("a second schema"));
         }
         let (schema, types) = schema::convert(flatbuffer, &self.limits)?;
-        self.opened = Some(Opened { schema, types, dictionaries: HashMap::new() });
+        self.opened = Some(Opened {
+            schema,
+            types,
+            dictionaries: HashMap::new(),
+        });
         Ok(Decoded::Schema)
     }
 
     fn batch(&mut self, batch: &BatchHeader, body: Bytes) -> Result<Decoded> {
         let Self { budget, opened, .. } = self;
-        let opened = opened.as_ref().ok_or_else(|| malformed("a record batch before the schema"))?;
+        let opened = opened
+            .as_ref()
+            .ok_or_else(|| malformed("a record batch before the schema"))?;
         let fields = opened.schema.fields().iter().map(AsRef::as_ref);
         let (header, body) = admit(budget, fields, batch, body, None)?;
         let decoded = guarded(|| {
             let message = rewritten(&header)?;
-            let batch = message.header_as_record_batch().ok_or_else(|| Error::internal("decoding", "no batch"))?;
+            let batch = message
+                .header_as_record_batch()
+                .ok_or_else(|| Error::internal("decoding", "no batch"))?;
             let schema = Arc::clone(&opened.schema);
             let version = message.version();
-            ipc::reader::read_record_batch(&body, batch, schema, &opened.dictionaries, None, &version)
-                .map_err(|error| refused(&error))
+            ipc::reader::read_record_batch(
+                &body,
+                batch,
+                schema,
+                &opened.dictionaries,
+                None,
+                &version,
+            )
+            .map_err(|error| refused(&error))
         })?;
         Ok(Decoded::Batch(decoded))
     }
 
-    fn dictionary(&mut self, id: DictionaryId, batch: &BatchHeader, body: Bytes) -> Result<Decoded> {
+    fn dictionary(
+        &mut self,
+        id: DictionaryId,
+        batch: &BatchHeader,
+        body: Bytes,
+    ) -> Result<Decoded> {
         let Self { budget, opened, .. } = self;
-        let opened = opened.as_mut().ok_or_else(|| malformed("a dictionary before the schema"))?;
-        let values = opened.types.get(&id.id).ok_or_else(|| malformed(format!("unknown dictionary {}", id.id)))?;
+        let opened = opened
+            .as_mut()
+            .ok_or_else(|| malformed("a dictionary before the schema"))?;
+        let values = opened
+            .types
+            .get(&id.id)
+            .ok_or_else(|| malformed(format!("unknown dictionary {}", id.id)))?;
         charge_delta(budget, id, &opened.dictionaries)?;
         let field = Field::new("dictionary", DataType::clone(values), true);
         let (header, body) = admit(budget, [&field], batch, body, Some(id))?;
         guarded(|| {
             let message = rewritten(&header)?;
-            let batch =
-                message.header_as_dictionary_batch().ok_or_else(|| Error::internal("decoding", "no dictionary"))?;
+            let batch = message
+                .header_as_dictionary_batch()
+                .ok_or_else(|| Error::internal("decoding", "no dictionary"))?;
             let version = message.version();
-            ipc::reader::read_dictionary(&body, batch, &opened.schema, &mut opened.dictionaries, &version)
-                .map_err(|error| refused(&error))
+            ipc::reader::read_dictionary(
+                &body,
+                batch,
+                &opened.schema,
+                &mut opened.dictionaries,
+                &version,
+            )
+            .map_err(|error| refused(&error))
         })?;
         Ok(Decoded::Nothing)
     }
@@ -115,27 +155,37 @@ fn admit<'a>(
     dictionary: Option<DictionaryId>,
 ) -> Result<(Vec<u8>, Buffer)> {
     let sizes = inflate::decoded_sizes(batch, &body)?;
-    budget.charge(layout::check(fields, batch, &sizes)?)?;
-    match batch.codec {
-        None => Ok((message(batch, &batch.buffers, dictionary), aligned(body))),
-        Some(codec) => {
-            let (inflated, spans) = inflate::inflate(codec, &batch.buffers, &body)?;
-            Ok((message(batch, &spans, dictionary), inflated))
-        }
+    let layout = layout::check(fields, batch, &sizes)?;
+    budget.charge(layout.cost)?;
+    let (body, mut spans) = match batch.codec {
+        None => (aligned(body), batch.buffers.clone()),
+        Some(codec) => inflate::inflate(codec, &batch.buffers, &body)?,
+    };
+    for (span, bytes) in spans.iter_mut().zip(layout.lengths) {
+        span.bytes = bytes;
     }
+    Ok((message(batch, &spans, dictionary), body))
 }
 
 /// A delta is appended by copying, so the copy counts each time.
-fn charge_delta(budget: &mut Budget, id: DictionaryId, known: &HashMap<i64, ArrayRef>) -> Result<()> {
+fn charge_delta(
+    budget: &mut Budget,
+    id: DictionaryId,
+    known: &HashMap<i64, ArrayRef>,
+) -> Result<()> {
     match (id.is_delta, known.get(&id.id)) {
         (false, _) => Ok(()),
         (true, Some(values)) => budget.charge(values.get_array_memory_size() as u64),
-        (true, None) => Err(malformed(format!("a delta to dictionary {}, which has not come", id.id))),
+        (true, None) => Err(malformed(format!(
+            "a delta to dictionary {}, which has not come",
+            id.id
+        ))),
     }
 }
 
 fn rewritten(header: &[u8]) -> Result<ipc::Message<'_>> {
-    ipc::root_as_message(header).map_err(|error| Error::internal("reading back a message header", error))
+    ipc::root_as_message(header)
+        .map_err(|error| Error::internal("reading back a message header", error))
 }
 
 fn refused(error: &ArrowError) -> Error {

@@ -1,5 +1,8 @@
 //! Flight's wrapping: one message per `FlightData`, with the descriptor on the first of them.
-#![expect(clippy::disallowed_types, reason = "inbound gRPC streams carry tonic's status")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "inbound gRPC streams carry tonic's status"
+)]
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -32,7 +35,9 @@ struct Begun {
 
 impl std::fmt::Debug for GuardedStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GuardedStream").field("decoder", &self.decoder).finish_non_exhaustive()
+        f.debug_struct("GuardedStream")
+            .field("decoder", &self.decoder)
+            .finish_non_exhaustive()
     }
 }
 
@@ -41,7 +46,11 @@ pub fn decode_flight(
     messages: impl Stream<Item = Result<FlightData, Status>> + Send + 'static,
     limits: IpcLimits,
 ) -> GuardedStream {
-    GuardedStream { messages: messages.boxed(), decoder: Some(Decoder::new(limits)), begun: None }
+    GuardedStream {
+        messages: messages.boxed(),
+        decoder: Some(Decoder::new(limits)),
+        begun: None,
+    }
 }
 
 impl GuardedStream {
@@ -52,10 +61,18 @@ impl GuardedStream {
     pub async fn descriptor(&mut self) -> Result<Option<&FlightDescriptor>> {
         if self.begun.is_none() {
             let mut first = self.receive().await?;
-            let descriptor = first.as_mut().and_then(|data| data.flight_descriptor.take());
-            self.begun = Some(Begun { descriptor, pending: first });
+            let descriptor = first
+                .as_mut()
+                .and_then(|data| data.flight_descriptor.take());
+            self.begun = Some(Begun {
+                descriptor,
+                pending: first,
+            });
         }
-        Ok(self.begun.as_ref().and_then(|begun| begun.descriptor.as_ref()))
+        Ok(self
+            .begun
+            .as_ref()
+            .and_then(|begun| begun.descriptor.as_ref()))
     }
 
     /// The schema; reads up to it if need be. Messages without a payload are passed over.
@@ -120,7 +137,10 @@ impl GuardedStream {
             Ok(data) => Ok(data),
             Err(status) => {
                 self.decoder = None;
-                Err(malformed(format!("the upload broke off: {}", status.message())))
+                Err(malformed(format!(
+                    "the upload broke off: {}",
+                    status.message()
+                )))
             }
         }
     }
@@ -130,7 +150,10 @@ impl GuardedStream {
         if data.data_header.is_empty() {
             return empty_header(&data);
         }
-        let mut decoder = self.decoder.take().ok_or_else(|| malformed("the stream has failed before"))?;
+        let mut decoder = self
+            .decoder
+            .take()
+            .ok_or_else(|| malformed("the stream has failed before"))?;
         let is_small = data.data_header.len() + data.data_body.len() <= INLINE_BYTES;
         let work = move || {
             let decoded = decoder.decode(&data.data_header, data.data_body);
@@ -149,5 +172,9 @@ impl GuardedStream {
 
 /// pyarrow begins a DoExchange with nothing but a descriptor, and may send application metadata alone.
 fn empty_header(data: &FlightData) -> Result<Decoded> {
-    if data.data_body.is_empty() { Ok(Decoded::Nothing) } else { Err(malformed("a body without a header")) }
+    if data.data_body.is_empty() {
+        Ok(Decoded::Nothing)
+    } else {
+        Err(malformed("a body without a header"))
+    }
 }

@@ -19,9 +19,14 @@ const CONTINUATION: u32 = u32::MAX;
 /// [`Error::Malformed`](crate::error::Error::Malformed) if a message is not what it claims to be, or the end marker is
 /// missing or not the end; [`Error::Unsupported`](crate::error::Error::Unsupported) for the types listed in the module's
 /// documentation; [`Error::BudgetExceeded`](crate::error::Error::BudgetExceeded) past a limit.
-pub fn decode_ipc_stream(mut bytes: Bytes, limits: IpcLimits) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+pub fn decode_ipc_stream(
+    mut bytes: Bytes,
+    limits: IpcLimits,
+) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     if bytes.starts_with(b"ARROW1") {
-        return Err(malformed("this is the IPC file format; send the stream format"));
+        return Err(malformed(
+            "this is the IPC file format; send the stream format",
+        ));
     }
     let mut decoder = Decoder::new(limits);
     let mut batches = Vec::new();
@@ -31,18 +36,27 @@ pub fn decode_ipc_stream(mut bytes: Bytes, limits: IpcLimits) -> Result<(SchemaR
             Decoded::Batch(_) | Decoded::Nothing | Decoded::Schema => {}
         }
     }
-    let schema = decoder.schema().cloned().ok_or_else(|| malformed("the stream ends before its schema"))?;
+    let schema = decoder
+        .schema()
+        .cloned()
+        .ok_or_else(|| malformed("the stream ends before its schema"))?;
     Ok((schema, batches))
 }
 
 /// Takes the next message off `bytes`; None at the end marker.
 fn next_message(bytes: &mut Bytes, limits: &IpcLimits) -> Result<Option<(Bytes, Bytes)>> {
     if take_u32(bytes)? != CONTINUATION {
-        return Err(malformed("a message does not begin with the continuation marker 0xFFFFFFFF"));
+        return Err(malformed(
+            "a message does not begin with the continuation marker 0xFFFFFFFF",
+        ));
     }
     let header_bytes = take_u32(bytes)? as usize;
     if header_bytes == 0 {
-        return if bytes.is_empty() { Ok(None) } else { Err(malformed("bytes after the end of the stream")) };
+        return if bytes.is_empty() {
+            Ok(None)
+        } else {
+            Err(malformed("bytes after the end of the stream"))
+        };
     }
     let header = take(bytes, header_bytes)?;
     limits.check_message(header.len(), 0)?;
@@ -51,12 +65,17 @@ fn next_message(bytes: &mut Bytes, limits: &IpcLimits) -> Result<Option<(Bytes, 
 }
 
 fn take_u32(bytes: &mut Bytes) -> Result<u32> {
-    bytes.try_get_u32_le().map_err(|_| malformed("the stream ends without its end marker"))
+    bytes
+        .try_get_u32_le()
+        .map_err(|_| malformed("the stream ends without its end marker"))
 }
 
 fn take(bytes: &mut Bytes, count: usize) -> Result<Bytes> {
     if count > bytes.len() {
-        return Err(malformed(format!("a message part of {count} bytes where {} are left", bytes.len())));
+        return Err(malformed(format!(
+            "a message part of {count} bytes where {} are left",
+            bytes.len()
+        )));
     }
     Ok(bytes.split_to(count))
 }

@@ -53,28 +53,47 @@ pub(super) fn claimed_body(header: &[u8], limits: &IpcLimits) -> Result<usize> {
 }
 
 /// Verifies `header` and reads it. `body_bytes` is what really came with it.
-pub(super) fn parse<'a>(header: &'a [u8], body_bytes: usize, limits: &IpcLimits) -> Result<Header<'a>> {
+pub(super) fn parse<'a>(
+    header: &'a [u8],
+    body_bytes: usize,
+    limits: &IpcLimits,
+) -> Result<Header<'a>> {
     let message = verified(header, limits)?;
-    if !matches!(message.version(), ipc::MetadataVersion::V4 | ipc::MetadataVersion::V5) {
-        return Err(malformed(format!("metadata version {} is neither V4 nor V5", message.version().0)));
+    if !matches!(
+        message.version(),
+        ipc::MetadataVersion::V4 | ipc::MetadataVersion::V5
+    ) {
+        return Err(malformed(format!(
+            "metadata version {} is neither V4 nor V5",
+            message.version().0
+        )));
     }
     let claimed = size(message.bodyLength(), "body length")?;
     if claimed > body_bytes {
-        return Err(malformed(format!("the header claims a body of {claimed} bytes, {body_bytes} came")));
+        return Err(malformed(format!(
+            "the header claims a body of {claimed} bytes, {body_bytes} came"
+        )));
     }
     read(&message, claimed)
 }
 
 fn verified<'a>(header: &'a [u8], limits: &IpcLimits) -> Result<ipc::Message<'a>> {
-    ipc::root_as_message_with_opts(&verifier(header.len(), limits), header)
-        .map_err(|error| malformed(format!("invalid message header: {}", first_line(&error.to_string()))))
+    ipc::root_as_message_with_opts(&verifier(header.len(), limits), header).map_err(|error| {
+        malformed(format!(
+            "invalid message header: {}",
+            first_line(&error.to_string())
+        ))
+    })
 }
 
 fn read<'a>(message: &ipc::Message<'a>, body_bytes: usize) -> Result<Header<'a>> {
     let missing = || malformed("message without the header it announces");
     match message.header_type() {
         ipc::MessageHeader::NONE => Ok(Header::Nothing),
-        ipc::MessageHeader::Schema => message.header_as_schema().map(Header::Schema).ok_or_else(missing),
+        ipc::MessageHeader::Schema => message
+            .header_as_schema()
+            .map(Header::Schema)
+            .ok_or_else(missing),
         ipc::MessageHeader::RecordBatch => {
             let batch = message.header_as_record_batch().ok_or_else(missing)?;
             batch_header(&batch, body_bytes).map(Header::Batch)
@@ -83,11 +102,17 @@ fn read<'a>(message: &ipc::Message<'a>, body_bytes: usize) -> Result<Header<'a>>
             let dictionary = message.header_as_dictionary_batch().ok_or_else(missing)?;
             let data = dictionary.data().ok_or_else(missing)?;
             let batch = batch_header(&data, body_bytes)?;
-            Ok(Header::Dictionary { id: dictionary.id(), is_delta: dictionary.isDelta(), batch })
+            Ok(Header::Dictionary {
+                id: dictionary.id(),
+                is_delta: dictionary.isDelta(),
+                batch,
+            })
         }
         other => {
             let name = other.variant_name().unwrap_or("unknown");
-            Err(malformed(format!("messages of type {name} are not accepted")))
+            Err(malformed(format!(
+                "messages of type {name} are not accepted"
+            )))
         }
     }
 }
@@ -103,15 +128,27 @@ fn verifier(header_bytes: usize, limits: &IpcLimits) -> VerifierOptions {
 }
 
 fn batch_header(batch: &ipc::RecordBatch<'_>, body_bytes: usize) -> Result<BatchHeader> {
-    let nodes = batch.nodes().ok_or_else(|| malformed("record batch without field nodes"))?;
-    let buffers = batch.buffers().ok_or_else(|| malformed("record batch without buffers"))?;
+    let nodes = batch
+        .nodes()
+        .ok_or_else(|| malformed("record batch without field nodes"))?;
+    let buffers = batch
+        .buffers()
+        .ok_or_else(|| malformed("record batch without buffers"))?;
     let variadic = batch.variadicBufferCounts().into_iter().flatten();
     Ok(BatchHeader {
         rows: size(batch.length(), "row count")?,
         nodes: nodes.iter().map(node).collect::<Result<_>>()?,
-        buffers: buffers.iter().map(|buffer| span(buffer, body_bytes)).collect::<Result<_>>()?,
-        variadic: variadic.map(|count| size(count, "variadic buffer count")).collect::<Result<_>>()?,
-        codec: batch.compression().map(|compression| codec(&compression)).transpose()?,
+        buffers: buffers
+            .iter()
+            .map(|buffer| span(buffer, body_bytes))
+            .collect::<Result<_>>()?,
+        variadic: variadic
+            .map(|count| size(count, "variadic buffer count"))
+            .collect::<Result<_>>()?,
+        codec: batch
+            .compression()
+            .map(|compression| codec(&compression))
+            .transpose()?,
     })
 }
 
@@ -119,7 +156,9 @@ fn node(node: &ipc::FieldNode) -> Result<Node> {
     let rows = size(node.length(), "array length")?;
     let nulls = size(node.null_count(), "null count")?;
     if nulls > rows {
-        return Err(malformed(format!("an array of {rows} rows claims {nulls} nulls")));
+        return Err(malformed(format!(
+            "an array of {rows} rows claims {nulls} nulls"
+        )));
     }
     Ok(Node { rows, nulls })
 }
@@ -129,13 +168,18 @@ fn span(buffer: &ipc::Buffer, body_bytes: usize) -> Result<Span> {
     let bytes = size(buffer.length(), "buffer length")?;
     match start.checked_add(bytes) {
         Some(end) if end <= body_bytes => Ok(Span { start, bytes }),
-        _ => Err(malformed(format!("a buffer of {bytes} bytes at {start} is outside the body of {body_bytes} bytes"))),
+        _ => Err(malformed(format!(
+            "a buffer of {bytes} bytes at {start} is outside the body of {body_bytes} bytes"
+        ))),
     }
 }
 
 fn codec(compression: &ipc::BodyCompression<'_>) -> Result<Codec> {
     if compression.method() != ipc::BodyCompressionMethod::BUFFER {
-        return Err(malformed(format!("unknown body compression method {}", compression.method().0)));
+        return Err(malformed(format!(
+            "unknown body compression method {}",
+            compression.method().0
+        )));
     }
     match compression.codec() {
         ipc::CompressionType::LZ4_FRAME => Ok(Codec::Lz4),

@@ -48,13 +48,20 @@ impl Compressed {
 pub(super) fn decoded_sizes(batch: &BatchHeader, body: &[u8]) -> Result<Vec<usize>> {
     match batch.codec {
         None => Ok(batch.buffers.iter().map(|span| span.bytes).collect()),
-        Some(codec) => batch.buffers.iter().map(|span| Ok(compressed(codec, *span, body)?.bytes())).collect(),
+        Some(codec) => batch
+            .buffers
+            .iter()
+            .map(|span| Ok(compressed(codec, *span, body)?.bytes()))
+            .collect(),
     }
 }
 
 /// The inflated body and the places of its buffers.
 pub(super) fn inflate(codec: Codec, spans: &[Span], body: &[u8]) -> Result<(Buffer, Vec<Span>)> {
-    let parts: Vec<_> = spans.iter().map(|span| compressed(codec, *span, body)).collect::<Result<_>>()?;
+    let parts: Vec<_> = spans
+        .iter()
+        .map(|span| compressed(codec, *span, body))
+        .collect::<Result<_>>()?;
     let places = places(&parts)?;
     let mut target = allocate(places.last().map_or(0, |last| last.start + last.bytes))?;
     let mut inflater = Inflater::try_new(codec)?;
@@ -72,19 +79,33 @@ pub(super) fn inflate(codec: Codec, spans: &[Span], body: &[u8]) -> Result<(Buff
 
 fn compressed(codec: Codec, span: Span, body: &[u8]) -> Result<Compressed> {
     if span.bytes == 0 {
-        return Ok(Compressed { payload: span, inflated: None });
+        return Ok(Compressed {
+            payload: span,
+            inflated: None,
+        });
     }
     let bytes = &body[span.start..][..span.bytes];
-    let (prefix, _) =
-        bytes.split_first_chunk::<PREFIX_BYTES>().ok_or_else(|| malformed("a compressed buffer without its length"))?;
-    let payload = Span { start: span.start + PREFIX_BYTES, bytes: span.bytes - PREFIX_BYTES };
+    let (prefix, _) = bytes
+        .split_first_chunk::<PREFIX_BYTES>()
+        .ok_or_else(|| malformed("a compressed buffer without its length"))?;
+    let payload = Span {
+        start: span.start + PREFIX_BYTES,
+        bytes: span.bytes - PREFIX_BYTES,
+    };
     match i64::from_le_bytes(*prefix) {
-        -1 => Ok(Compressed { payload, inflated: None }),
+        -1 => Ok(Compressed {
+            payload,
+            inflated: None,
+        }),
         claimed => match usize::try_from(claimed) {
-            Ok(inflated) if inflated <= codec.most(payload.bytes) => {
-                Ok(Compressed { payload, inflated: Some(inflated) })
-            }
-            _ => Err(malformed(format!("{} compressed bytes cannot hold {claimed} bytes", payload.bytes))),
+            Ok(inflated) if inflated <= codec.most(payload.bytes) => Ok(Compressed {
+                payload,
+                inflated: Some(inflated),
+            }),
+            _ => Err(malformed(format!(
+                "{} compressed bytes cannot hold {claimed} bytes",
+                payload.bytes
+            ))),
         },
     }
 }
@@ -98,7 +119,10 @@ fn places(parts: &[Compressed]) -> Result<Vec<Span>> {
         let (Some(start), Some(next)) = (start, next) else {
             return Err(malformed("an inflated body beyond all memory"));
         };
-        places.push(Span { start, bytes: part.bytes() });
+        places.push(Span {
+            start,
+            bytes: part.bytes(),
+        });
         end = next;
     }
     Ok(places)
@@ -107,12 +131,14 @@ fn places(parts: &[Compressed]) -> Result<Vec<Span>> {
 /// Fails, instead of ending the process, where the system has no such memory to give. The pages are zeroed lazily.
 fn allocate(bytes: usize) -> Result<MutableBuffer> {
     let mut probe = Vec::<u8>::new();
-    probe.try_reserve_exact(bytes).map_err(|_| Error::BudgetExceeded {
-        what: "inflating an arrow ipc message".to_owned(),
-        needed_bytes: bytes as u64,
-        limit_bytes: 0,
-        hint: "the system has no memory left; retry later or send smaller batches",
-    })?;
+    probe
+        .try_reserve_exact(bytes)
+        .map_err(|_| Error::BudgetExceeded {
+            what: "inflating an arrow ipc message".to_owned(),
+            needed_bytes: bytes as u64,
+            limit_bytes: 0,
+            hint: "the system has no memory left; retry later or send smaller batches",
+        })?;
     drop(probe);
     Ok(MutableBuffer::from_len_zeroed(bytes))
 }
@@ -128,7 +154,10 @@ impl Inflater {
             Codec::Lz4 => Ok(Self::Lz4),
             Codec::Zstd => zstd::bulk::Decompressor::new()
                 .map(Self::Zstd)
-                .map_err(|source| Error::Io { action: "starting zstd".to_owned(), source }),
+                .map_err(|source| Error::Io {
+                    action: "starting zstd".to_owned(),
+                    source,
+                }),
         }
     }
 
@@ -139,8 +168,14 @@ impl Inflater {
         };
         match filled {
             Ok(bytes) if bytes == target.len() => Ok(()),
-            Ok(bytes) => Err(malformed(format!("a buffer of {} bytes inflates to {bytes}", target.len()))),
-            Err(error) => Err(malformed(format!("a buffer does not inflate to {} bytes: {error}", target.len()))),
+            Ok(bytes) => Err(malformed(format!(
+                "a buffer of {} bytes inflates to {bytes}",
+                target.len()
+            ))),
+            Err(error) => Err(malformed(format!(
+                "a buffer does not inflate to {} bytes: {error}",
+                target.len()
+            ))),
         }
     }
 }

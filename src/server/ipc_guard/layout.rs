@@ -12,21 +12,42 @@ use crate::error::Result;
 /// Roughly what an array costs beside its buffers.
 const ARRAY_BYTES: u64 = 256;
 
+/// What a batch that fits its schema comes to.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// Bytes to charge: buffers, arrays, and rows that occupy no buffer.
+    pub(super) cost: u64,
+    /// Bytes of each buffer that mean something. `arrow-ipc` must not see the padding behind them: it panics on a
+    /// buffer that is not a whole number of values.
+    pub(super) lengths: Vec<usize>,
+}
+
 /// Checks that `batch` has exactly the nodes and buffers that `fields` need, where `sizes` are the decoded lengths of
-/// its buffers. Returns the bytes to charge: the buffers, and the arrays themselves.
+/// its buffers.
 pub(super) fn check<'a>(
     fields: impl IntoIterator<Item = &'a Field>,
     batch: &BatchHeader,
     sizes: &[usize],
-) -> Result<u64> {
-    let mut walk = Walk { nodes: batch.nodes.iter(), sizes: sizes.iter(), variadic: batch.variadic.iter(), cost: 0 };
+) -> Result<Layout> {
+    let layout = Layout {
+        cost: sizes
+            .iter()
+            .fold(0, |total, &size| total.saturating_add(size as u64)),
+        lengths: vec![],
+    };
+    let (nodes, variadic) = (batch.nodes.iter(), batch.variadic.iter());
+    let mut walk = Walk {
+        nodes,
+        sizes: sizes.iter(),
+        variadic,
+        layout,
+    };
     walk.charge_rows(batch.rows);
     for field in fields {
-        walk.array(field.data_type(), Rows::Exactly(batch.rows)).map_err(|fault| in_column(field, &fault))?;
+        walk.array(field.data_type(), Rows::Exactly(batch.rows))
+            .map_err(|fault| in_column(field, &fault))?;
     }
-    walk.finish()?;
-    let buffers = sizes.iter().fold(0_u64, |total, &size| total.saturating_add(size as u64));
-    Ok(walk.cost.saturating_add(buffers))
+    walk.finish()
 }
 
 fn in_column(field: &Field, fault: &str) -> crate::error::Error {
@@ -44,7 +65,7 @@ struct Walk<'a> {
     nodes: std::slice::Iter<'a, Node>,
     sizes: std::slice::Iter<'a, usize>,
     variadic: std::slice::Iter<'a, usize>,
-    cost: u64,
+    layout: Layout,
 }
 
 type Checked<T> = Result<T, String>;
@@ -52,7 +73,7 @@ type Checked<T> = Result<T, String>;
 impl Walk<'_> {
     fn array(&mut self, data_type: &DataType, rows: Rows) -> Checked<()> {
         let node = self.node(rows)?;
-        self.cost = self.cost.saturating_add(ARRAY_BYTES);
+        self.charge(ARRAY_BYTES);
         match data_type {
             DataType::Null => self.nulls_only(node),
             DataType::Utf8 | DataType::Binary => self.bytes::<i32>(node),
@@ -66,14 +87,19 @@ impl Walk<'_> {
             DataType::Struct(children) => self.fields(node, children),
             DataType::Dictionary(index, _) => self.fixed_width(node, index),
             DataType::FixedSizeBinary(_) => self.fixed_size_binary(node, data_type),
-            DataType::Union(..) | DataType::RunEndEncoded(..) => Err(format!("{data_type} is not accepted")),
+            DataType::Union(..) | DataType::RunEndEncoded(..) => {
+                Err(format!("{data_type} is not accepted"))
+            }
             _ => self.fixed_width(node, data_type),
         }
     }
 
     fn nulls_only(&mut self, node: Node) -> Checked<()> {
         if node.nulls != node.rows {
-            return Err(format!("a null array of {} rows claims {} nulls", node.rows, node.nulls));
+            return Err(format!(
+                "a null array of {} rows claims {} nulls",
+                node.rows, node.nulls
+            ));
         }
         self.charge_rows(node.rows);
         Ok(())
@@ -97,17 +123,23 @@ impl Walk<'_> {
     fn bytes<O>(&mut self, node: Node) -> Checked<()> {
         self.validity(node)?;
         self.offsets::<O>(node)?;
-        self.buffer(0, "values")
+        self.data("values")
     }
 
     fn views(&mut self, node: Node) -> Checked<()> {
         self.validity(node)?;
         self.buffer(bytes_for(node.rows, 128)?, "views")?;
-        let count = *self.variadic.next().ok_or("the count of its data buffers is missing")?;
+        let count = *self
+            .variadic
+            .next()
+            .ok_or("the count of its data buffers is missing")?;
         if count > self.sizes.len() {
-            return Err(format!("{count} data buffers claimed, at most {} are there", self.sizes.len()));
+            return Err(format!(
+                "{count} data buffers claimed, at most {} are there",
+                self.sizes.len()
+            ));
         }
-        (0..count).try_for_each(|_| self.buffer(0, "view data"))
+        (0..count).try_for_each(|_| self.data("view data"))
     }
 
     fn list<O>(&mut self, node: Node, child: &FieldRef) -> Checked<()> {
@@ -126,8 +158,13 @@ impl Walk<'_> {
 
     fn fixed_size_list(&mut self, node: Node, child: &FieldRef, size: i32) -> Checked<()> {
         self.validity(node)?;
-        let elements = usize::try_from(size).ok().and_then(|size| node.rows.checked_mul(size));
-        self.array(child.data_type(), Rows::AtLeast(elements.ok_or("too many elements")?))
+        let elements = usize::try_from(size)
+            .ok()
+            .and_then(|size| node.rows.checked_mul(size));
+        self.array(
+            child.data_type(),
+            Rows::AtLeast(elements.ok_or("too many elements")?),
+        )
     }
 
     fn fields(&mut self, node: Node, children: &[FieldRef]) -> Checked<()> {
@@ -135,23 +172,27 @@ impl Walk<'_> {
         if children.is_empty() {
             self.charge_rows(node.rows);
         }
-        children.iter().try_for_each(|child| self.array(child.data_type(), Rows::Exactly(node.rows)))
+        children
+            .iter()
+            .try_for_each(|child| self.array(child.data_type(), Rows::Exactly(node.rows)))
     }
 
     fn node(&mut self, rows: Rows) -> Checked<Node> {
         let node = *self.nodes.next().ok_or("its field node is missing")?;
         match rows {
-            Rows::Exactly(expected) if node.rows != expected => {
-                Err(format!("an array of {} rows where {expected} belong", node.rows))
-            }
-            Rows::AtLeast(expected) if node.rows < expected => {
-                Err(format!("an array of {} rows where {expected} belong", node.rows))
-            }
+            Rows::Exactly(expected) if node.rows != expected => Err(format!(
+                "an array of {} rows where {expected} belong",
+                node.rows
+            )),
+            Rows::AtLeast(expected) if node.rows < expected => Err(format!(
+                "an array of {} rows where {expected} belong",
+                node.rows
+            )),
             _ => Ok(node),
         }
     }
 
-    /// The buffer is always there, but without nulls it may hold anything.
+    /// The buffer is always there, but without nulls it means nothing.
     fn validity(&mut self, node: Node) -> Checked<()> {
         let bits = usize::from(node.nulls > 0);
         self.buffer(bytes_for(node.rows, bits)?, "validity")
@@ -160,27 +201,41 @@ impl Walk<'_> {
     /// An empty array may come without offsets.
     fn offsets<O>(&mut self, node: Node) -> Checked<()> {
         let present = self.sizes.as_slice().first().is_some_and(|&size| size > 0);
-        let count = if node.rows > 0 || present { node.rows.checked_add(1).ok_or("too many rows")? } else { 0 };
+        let count = if node.rows > 0 || present {
+            node.rows.checked_add(1).ok_or("too many rows")?
+        } else {
+            0
+        };
         self.buffer(bytes_for(count, 8 * size_of::<O>())?, "offsets")
     }
 
+    /// A buffer of `needed` bytes; what is beyond them is cut off.
     fn buffer(&mut self, needed: usize, what: &str) -> Checked<()> {
         match self.sizes.next() {
-            Some(&size) if size >= needed => Ok(()),
+            Some(&size) if size >= needed => Ok(self.layout.lengths.push(needed)),
             Some(&size) => Err(format!("its {what} need {needed} bytes, {size} are there")),
             None => Err(format!("its {what} buffer is missing")),
         }
     }
 
-    /// Rows that occupy no buffer still cost whoever handles them.
-    fn charge_rows(&mut self, rows: usize) {
-        self.cost = self.cost.saturating_add(rows as u64);
+    /// A buffer of any length.
+    fn data(&mut self, what: &str) -> Checked<()> {
+        let all = self.sizes.as_slice().first().copied().unwrap_or_default();
+        self.buffer(all, what)
     }
 
-    fn finish(&self) -> Result<()> {
+    fn charge_rows(&mut self, rows: usize) {
+        self.charge(rows as u64);
+    }
+
+    fn charge(&mut self, bytes: u64) {
+        self.layout.cost = self.layout.cost.saturating_add(bytes);
+    }
+
+    fn finish(self) -> Result<Layout> {
         let left = [self.nodes.len(), self.sizes.len(), self.variadic.len()];
         if left == [0; 3] {
-            return Ok(());
+            return Ok(self.layout);
         }
         let [nodes, buffers, variadic] = left;
         Err(malformed(format!(
@@ -190,7 +245,9 @@ impl Walk<'_> {
 }
 
 fn bytes_for(count: usize, bits: usize) -> Checked<usize> {
-    let bits = count.checked_mul(bits).ok_or_else(|| format!("{count} values do not fit any buffer"))?;
+    let bits = count
+        .checked_mul(bits)
+        .ok_or_else(|| format!("{count} values do not fit any buffer"))?;
     Ok(bits.div_ceil(8))
 }
 

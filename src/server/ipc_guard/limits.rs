@@ -34,8 +34,16 @@ impl Default for IpcLimits {
 
 impl IpcLimits {
     pub(super) fn check_message(&self, header_bytes: usize, body_bytes: usize) -> Result<()> {
-        over("an arrow ipc message header", header_bytes as u64, self.max_header_bytes)?;
-        over("an arrow ipc message", header_bytes as u64 + body_bytes as u64, self.max_message_bytes)
+        over(
+            "an arrow ipc message header",
+            header_bytes as u64,
+            self.max_header_bytes,
+        )?;
+        over(
+            "an arrow ipc message",
+            header_bytes as u64 + body_bytes as u64,
+            self.max_message_bytes,
+        )
     }
 }
 
@@ -65,5 +73,10 @@ fn over(what: &str, needed_bytes: u64, limit_bytes: u64) -> Result<()> {
         return Ok(());
     }
     let hint = "send less data, or raise the server's limit";
-    Err(Error::BudgetExceeded { what: what.to_owned(), needed_bytes, limit_bytes, hint })
+    Err(Error::BudgetExceeded {
+        what: what.to_owned(),
+        needed_bytes,
+        limit_bytes,
+        hint,
+    })
 }

@@ -28,7 +28,7 @@ mod panics;
 mod rewrite;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use flight::{GuardedStream, decode_flight};
 pub use frames::decode_ipc_stream;
@@ -38,9 +38,14 @@ pub use panics::{caught_panics, quiet_caught_panics};
 use crate::error::Error;
 
 fn malformed(message: impl Into<String>) -> Error {
-    Error::Malformed { what: "arrow ipc stream", message: message.into() }
+    Error::Malformed {
+        what: "arrow ipc stream",
+        message: message.into(),
+    }
 }
 
 fn unsupported(what: &str) -> Error {
-    Error::Unsupported { what: what.to_owned() }
+    Error::Unsupported {
+        what: what.to_owned(),
+    }
 }

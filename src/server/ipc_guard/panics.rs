@@ -46,12 +46,17 @@ pub(super) fn guarded<T>(decode: impl FnOnce() -> Result<T>) -> Result<T> {
     outcome.unwrap_or_else(|payload| {
         CAUGHT.fetch_add(1, Ordering::Relaxed);
         let message = text(payload.as_ref());
-        tracing::warn!(message, "the arrow decoder panicked on a message that passed the guard");
+        tracing::warn!(
+            message,
+            "the arrow decoder panicked on a message that passed the guard"
+        );
         Err(malformed("the decoder refused a message"))
     })
 }
 
 fn text(payload: &(dyn Any + Send)) -> &str {
     let literal = payload.downcast_ref::<&str>().copied();
-    literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+    literal
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }
