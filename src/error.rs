@@ -60,7 +60,10 @@ pub enum Error {
         nearest: Vec<String>,
     },
     /// The feature view has no such feature.
-    #[error("feature `{feature}` not found in feature view `{view}`{}", Nearest(nearest))]
+    #[error(
+        "feature `{feature}` not found in feature view `{view}`{}",
+        Nearest(nearest)
+    )]
     FeatureNotFound {
         /// View that was asked.
         view: String,
@@ -76,6 +79,14 @@ pub enum Error {
         service: String,
         /// Known names that look alike.
         nearest: Vec<String>,
+    },
+    /// The server has no such Flight action.
+    #[error("action `{action}` not found; the actions are `{}`", known.join("`, `"))]
+    ActionNotFound {
+        /// Type as requested.
+        action: String,
+        /// The actions that there are.
+        known: Vec<String>,
     },
     /// The server serves another project.
     #[error("project `{project}` not found; this server serves `{served}`")]
@@ -117,7 +128,9 @@ pub enum Error {
         found: String,
     },
     /// Two columns of the result would have one name.
-    #[error("result column `{column}` would appear twice; set full_feature_names or alias a feature view")]
+    #[error(
+        "result column `{column}` would appear twice; set full_feature_names or alias a feature view"
+    )]
     ColumnCollision {
         /// The repeated name.
         column: String,
@@ -141,7 +154,9 @@ pub enum Error {
         catalog: String,
     },
     /// A pinned snapshot is no longer in the table's metadata.
-    #[error("snapshot {snapshot_id} of table `{table}` is no longer available; plan the request again")]
+    #[error(
+        "snapshot {snapshot_id} of table `{table}` is no longer available; plan the request again"
+    )]
     SnapshotNotFound {
         /// Qualified table name.
         table: String,
@@ -183,7 +198,9 @@ pub enum Error {
         hint: &'static str,
     },
     /// The engine's memory pool is used up.
-    #[error("the engine's memory is used up: {message}; retry later, ask for less, or raise engine.memory_limit")]
+    #[error(
+        "the engine's memory is used up: {message}; retry later, ask for less, or raise engine.memory_limit"
+    )]
     MemoryExhausted {
         /// The pool's own words.
         message: String,
@@ -253,6 +270,9 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
+    /// The one failure of a piece of work that several callers waited for.
+    #[error("{0}")]
+    Shared(std::sync::Arc<Error>),
     /// An invariant of the server does not hold.
     #[error("{action}: {message}")]
     Internal {
@@ -278,33 +298,51 @@ impl Error {
             Self::FeatureViewNotFound { .. }
             | Self::FeatureNotFound { .. }
             | Self::FeatureServiceNotFound { .. }
+            | Self::ActionNotFound { .. }
             | Self::ProjectNotFound { .. }
             | Self::TableColumnNotFound { .. }
             | Self::TableNotFound { .. }
             | Self::SnapshotNotFound { .. }
             | Self::FileNotFound { .. }
             | Self::UploadNotFound { .. } => ErrorKind::NotFound,
-            Self::BudgetExceeded { .. } | Self::MemoryExhausted { .. } => ErrorKind::ResourceExhausted,
-            Self::CatalogUnavailable { .. } | Self::StorageUnavailable { .. } | Self::InvalidDefinitions { .. } => {
-                ErrorKind::Unavailable
+            Self::BudgetExceeded { .. } | Self::MemoryExhausted { .. } => {
+                ErrorKind::ResourceExhausted
             }
+            Self::CatalogUnavailable { .. }
+            | Self::StorageUnavailable { .. }
+            | Self::InvalidDefinitions { .. } => ErrorKind::Unavailable,
             Self::Iceberg { .. }
             | Self::Parquet { .. }
             | Self::Arrow { .. }
             | Self::Io { .. }
             | Self::Internal { .. } => ErrorKind::Internal,
             Self::Engine(error) => engine_kind(error),
+            Self::Shared(error) => error.kind(),
+        }
+    }
+
+    /// The error that several callers shared, or this one.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::Shared(error) => error.root(),
+            own => own,
         }
     }
 
     /// An [`Error::InvalidRequest`].
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::InvalidRequest { field: field.into(), message: message.into() }
+        Self::InvalidRequest {
+            field: field.into(),
+            message: message.into(),
+        }
     }
 
     /// An [`Error::Internal`].
     pub fn internal(action: impl Into<String>, message: impl fmt::Display) -> Self {
-        Self::Internal { action: action.into(), message: message.to_string() }
+        Self::Internal {
+            action: action.into(),
+            message: message.to_string(),
+        }
     }
 
     /// Wraps an Arrow error with what was being done.
@@ -316,7 +354,17 @@ impl Error {
     /// Wraps an Iceberg error with what was being done.
     pub fn iceberg(action: impl Into<String>) -> impl FnOnce(iceberg::Error) -> Self {
         let action = action.into();
-        move |source| Self::Iceberg { action, source: Box::new(source) }
+        move |source| Self::Iceberg {
+            action,
+            source: Box::new(source),
+        }
+    }
+}
+
+/// Takes a shared failure back where nobody else holds it.
+impl From<std::sync::Arc<Error>> for Error {
+    fn from(error: std::sync::Arc<Error>) -> Self {
+        std::sync::Arc::try_unwrap(error).unwrap_or_else(Self::Shared)
     }
 }
 
@@ -339,7 +387,9 @@ impl From<DataFusionError> for Error {
                 Ok(inner) => Self::from(inner),
                 Err(shared) => Self::Engine(Box::new(DataFusionError::Shared(shared))),
             },
-            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Self::from(*inner),
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+                Self::from(*inner)
+            }
             DataFusionError::ResourcesExhausted(message) => Self::MemoryExhausted { message },
             DataFusionError::ArrowError(inner, backtrace) => from_arrow(*inner, backtrace),
             other => Self::Engine(Box::new(other)),
@@ -350,7 +400,9 @@ impl From<DataFusionError> for Error {
 /// The kind of an error that several streams share and that can therefore not be taken apart.
 fn engine_kind(error: &DataFusionError) -> ErrorKind {
     match error.find_root() {
-        DataFusionError::External(inner) => inner.downcast_ref::<Error>().map_or(ErrorKind::Internal, Error::kind),
+        DataFusionError::External(inner) => inner
+            .downcast_ref::<Error>()
+            .map_or(ErrorKind::Internal, Error::kind),
         DataFusionError::ResourcesExhausted(_) => ErrorKind::ResourceExhausted,
         _ => ErrorKind::Internal,
     }
@@ -358,14 +410,18 @@ fn engine_kind(error: &DataFusionError) -> ErrorKind {
 
 fn from_arrow(error: arrow::error::ArrowError, backtrace: Option<String>) -> Error {
     match error {
-        arrow::error::ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
+        arrow::error::ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>()
+        {
             Ok(inner) => Error::from(*inner),
             Err(inner) => match inner.downcast::<Error>() {
                 Ok(ours) => *ours,
                 Err(other) => Error::Engine(Box::new(DataFusionError::External(other))),
             },
         },
-        other => Error::Engine(Box::new(DataFusionError::ArrowError(Box::new(other), backtrace))),
+        other => Error::Engine(Box::new(DataFusionError::ArrowError(
+            Box::new(other),
+            backtrace,
+        ))),
     }
 }
 
@@ -377,7 +433,16 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
         .filter(|(score, _)| *score > 0.7)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-    scored.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
+    scored
+        .into_iter()
+        .take(3)
+        .map(|(_, candidate)| candidate.to_owned())
+        .collect()
+}
+
+/// The end of a message that offers known names: `; did you mean ...?`, or nothing.
+pub(crate) fn did_you_mean(nearest: &[String]) -> String {
+    Nearest(nearest).to_string()
 }
 
 struct Nearest<'a>(&'a [String]);

@@ -38,5 +38,6 @@ pub mod proto;
 pub mod registry;
 pub mod server;
 pub mod staging;
+mod strict_toml;
 pub mod table;
 pub mod telemetry;

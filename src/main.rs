@@ -1,1 +1,104 @@
-fn main(){}
+//! The `murre` command: arguments, configuration, logging, runtime; then the library's work until a signal.
+
+mod cli;
+
+use std::future::Future;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use murre::config::{Config, LoadedConfig, TelemetryConfig};
+use murre::demo;
+use murre::error::{Error, Result};
+use murre::server::{App, Overrides};
+use murre::{registry, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+
+use cli::{Cli, Command};
+
+/// `EX_USAGE`: the command line, the configuration or the definitions are wrong.
+const USAGE: u8 = 64;
+fn main() -> ExitCode {
+    let done = match Cli::try_parse() {
+        Ok(cli) => run(cli.command),
+        Err(usage) => {
+            let _ = usage.print();
+            return ExitCode::from(if usage.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let Err(error) = done else {
+        return ExitCode::SUCCESS;
+    };
+    let _ = writeln!(std::io::stderr(), "murre: {error}");
+    ExitCode::from(match error {
+        Error::InvalidConfig { .. } | Error::InvalidDefinitions { .. } => USAGE,
+        _ => 1,
+    })
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Serve(settings) => {
+            let config = settings.load()?.into_config();
+            telemetry::init(&config.telemetry)?;
+            block_on(serve(config))
+        }
+        Command::Demo(options) => {
+            telemetry::init(&TelemetryConfig {
+                log: "warn".to_owned(),
+                ..TelemetryConfig::default()
+            })?;
+            block_on(async { demo::run(options, stop_signal()?).await })
+        }
+        Command::CheckConfig(settings) => block_on(check(settings.load()?)),
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime
+        .map_err(|source| Error::Io {
+            action: "start the runtime".to_owned(),
+            source,
+        })?
+        .block_on(work)
+}
+
+async fn serve(config: Config) -> Result<()> {
+    let stop = stop_signal()?;
+    let app = App::build(config, Overrides::default()).await?;
+    let listener = app.bind().await?;
+    app.serve(listener, stop).await
+}
+
+/// Completes on SIGINT or SIGTERM; listens from now on.
+fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|source| Error::Io {
+        action: "listen for signals".to_owned(),
+        source,
+    })?;
+    Ok(async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+async fn check(loaded: LoadedConfig) -> Result<()> {
+    let config = loaded.config();
+    let definitions = registry::check(&config.registry, config.catalogs.keys().cloned()).await?;
+    let views = definitions.feature_views().count();
+    let text = format!(
+        "{}configuration is valid; {views} feature views are defined\n",
+        loaded.describe()
+    );
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|source| Error::Io {
+            action: "print".to_owned(),
+            source,
+        })
+}

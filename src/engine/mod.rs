@@ -1,1 +1,127 @@
-//! (in the making)
+//! The query engine: DataFusion with a memory limit, on a runtime of its own.
+//!
+//! Joins and decoding are CPU work; run on the runtime that answers the network, a heavy request would stall every
+//! other client. [`Engine::execute`] therefore drives plans on separate worker threads and hands batches over
+//! through a channel two batches deep, which is also the back-pressure: an unread client stops the scan. Dropping
+//! the stream aborts the plan's task.
+
+pub mod coerce;
+pub mod pit_join;
+mod scan_exec;
+
+use std::sync::Arc;
+
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_planner::DefaultPhysicalPlanner;
+use datafusion::prelude::SessionConfig;
+use futures::StreamExt;
+use tokio::runtime::{Builder, Runtime};
+
+pub use scan_exec::{FeatureScanExec, TableFetch};
+
+use crate::config::EngineConfig;
+use crate::error::{Error, Result};
+
+/// Batches that may wait between the engine and the network.
+const BATCHES_AHEAD: usize = 2;
+/// Consumers that an out-of-memory message lists.
+const TOP_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(5).expect("five is not zero");
+
+/// DataFusion, configured; see the module's text.
+#[derive(Debug)]
+pub struct Engine {
+    session: SessionState,
+    runtime: Option<Runtime>,
+}
+
+impl Engine {
+    /// Starts the worker threads.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if threads cannot be started, [`Error::Engine`] if DataFusion refuses the configuration.
+    pub fn try_new(config: &EngineConfig) -> Result<Self> {
+        let threads = config.thread_count();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("murre-engine")
+            .enable_all()
+            .build()
+            .map_err(|source| Error::Io { action: "start the engine's threads".to_owned(), source })?;
+        Ok(Self { session: session(config, threads)?, runtime: Some(runtime) })
+    }
+
+    /// Makes a plan executable: adds the exchanges that its operators require.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] for a plan that cannot be made executable.
+    pub fn optimize(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        let planner = DefaultPhysicalPlanner::default();
+        Ok(planner.optimize_physical_plan(plan, &self.session, |_, _| {})?)
+    }
+
+    /// Runs a plan on the engine's threads. Dropping the stream stops the work.
+    ///
+    /// # Errors
+    /// Errors of starting the plan; later ones come in the stream.
+    pub fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
+        let context = self.session.task_ctx();
+        let mut builder = RecordBatchReceiverStreamBuilder::new(plan.schema(), BATCHES_AHEAD);
+        let sender = builder.tx();
+        let drive = async move {
+            let mut batches = execute_stream(plan, context)?;
+            while let Some(batch) = batches.next().await {
+                let failed = batch.is_err();
+                if sender.send(batch).await.is_err() || failed {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        builder.spawn_on(drive, self.runtime().handle());
+        Ok(builder.build())
+    }
+
+    /// Rows that operators put into one batch.
+    pub fn batch_size(&self) -> usize {
+        self.session.config().batch_size()
+    }
+
+    /// Partitions that scans are split into.
+    pub fn partitions(&self) -> usize {
+        self.session.config().target_partitions()
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("taken only on drop")
+    }
+}
+
+/// A runtime must not be dropped where blocking is forbidden, and an engine may be.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn session(config: &EngineConfig, threads: usize) -> Result<SessionState> {
+    let limit = usize::try_from(config.memory_limit_bytes()).unwrap_or(usize::MAX);
+    let pool = TrackConsumersPool::new(GreedyMemoryPool::new(limit), TOP_CONSUMERS);
+    let runtime_env = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::OsTmpDirectory))
+        .build_arc()?;
+    let session_config = SessionConfig::new().with_target_partitions(threads).with_batch_size(config.batch_size);
+    Ok(SessionStateBuilder::new()
+        .with_config(session_config)
+        .with_runtime_env(runtime_env)
+        .with_default_features()
+        .build())
+}

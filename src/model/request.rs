@@ -16,7 +16,10 @@ pub enum Request {
     /// Point-in-time join of an entity dataframe with feature views.
     Historical(HistoricalRequest),
     /// Keep an entity dataframe for later requests.
-    UploadEntities,
+    UploadEntities {
+        /// Project that the client believes to talk to.
+        project: Option<String>,
+    },
 }
 
 /// Which features, in which order.

@@ -1,3 +1,124 @@
-//! (in the making)
+//! Arrow Flight: decodes requests, hands them to the floors below, encodes their answers. Decides nothing.
+//!
+//! - `flight`: the service, one line per RPC; `do_get`, `do_put`, `do_exchange`, `do_action`, `info` are its families.
+//! - `ticket`: requests on the wire, and the routing between the dialects that share the port.
+//! - `descriptor`, `historical`: what the families have in common.
+//! - `ipc_guard`: the only door for Arrow data from outside. `encode`: the only one for Arrow data going out.
+//! - `rpc`, `status`: a call's span and identity, and its errors on the wire.
+//! - `listen`: sockets, transport settings and the drain.
 
+#![expect(clippy::disallowed_types, reason = "gRPC is known here and below")]
+
+mod descriptor;
+mod do_action;
+mod do_exchange;
+mod do_get;
+mod do_put;
+mod encode;
+mod flight;
+mod historical;
+mod info;
 pub mod ipc_guard;
+mod listen;
+mod rpc;
+mod status;
+mod ticket;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use crate::catalog::Catalogs;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, ServerConfig};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::historical::Historical;
+use crate::registry::RegistryReader;
+use crate::staging::Staging;
+use crate::table::{FooterCache, TableCacheConfig, Tables};
+use ipc_guard::IpcLimits;
+
+/// What the RPCs call.
+#[derive(Debug)]
+struct Services {
+    historical: Historical,
+    staging: Arc<Staging>,
+    registry: Arc<dyn RegistryReader>,
+    clock: Arc<dyn Clock>,
+    limits: IpcLimits,
+}
+
+/// What a test puts in the place of the real thing.
+#[derive(Debug, Default)]
+pub struct Overrides {
+    /// Source of time; the machine's clock where absent.
+    pub clock: Option<Arc<dyn Clock>>,
+}
+
+/// A server that is ready to be started.
+#[derive(Debug)]
+pub struct App {
+    services: Arc<Services>,
+    config: ServerConfig,
+}
+
+impl App {
+    /// Opens everything that the configuration names; listens to nothing yet.
+    ///
+    /// # Errors
+    /// What opening the catalogs, definitions and staging area may fail with.
+    pub async fn build(config: Config, overrides: Overrides) -> Result<Self> {
+        let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let registry = crate::registry::open(&config.registry, config.catalogs.keys().cloned());
+        let staging = Arc::new(Staging::try_new(&config.staging, Arc::clone(&clock))?);
+        let caches = TableCacheConfig { size: config.tables.metadata_cache, ..TableCacheConfig::default() };
+        let tables = Arc::new(Tables::new(Catalogs::connect(&config.catalogs)?, caches));
+        let historical = Historical::new(
+            Arc::clone(&registry),
+            tables,
+            Arc::clone(&staging),
+            Arc::new(Engine::try_new(&config.engine)?),
+            Arc::new(FooterCache::new(config.tables.footer_cache.as_u64())),
+        );
+        let limits = IpcLimits {
+            max_message_bytes: config.server.max_message_size.as_u64(),
+            ..IpcLimits::default()
+        };
+        let services = Arc::new(Services {
+            historical,
+            staging,
+            registry,
+            clock,
+            limits,
+        });
+        Ok(Self {
+            services,
+            config: config.server,
+        })
+    }
+
+    /// Binds the configured address.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`](crate::error::Error::InvalidConfig) if the address is reachable from other
+    /// machines without `server.insecure_allow_remote`; [`Error::Io`](crate::error::Error::Io) if it is taken.
+    pub async fn bind(&self) -> Result<TcpListener> {
+        listen::bind(&self.config).await
+    }
+
+    /// Serves until `shutdown` resolves; then takes no new calls and gives running ones 30 seconds to end.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`](crate::error::Error::InvalidConfig) if the listener may be reached from other machines
+    /// without `server.insecure_allow_remote`; [`Error::Internal`](crate::error::Error::Internal) if the transport fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<()> {
+        let flight = flight::FlightServer::new(Arc::clone(&self.services));
+        listen::serve(&self.config, flight, listener, shutdown).await
+    }
+}

@@ -1,1 +1,216 @@
-//! (in the making)
+//! Iceberg tables, pinned: a snapshot and a schema are fixed once, and everything after that is immutable.
+//!
+//! - [`files`]: the live files of a snapshot and the deletes that apply to them.
+//! - [`layout`]: partitioning, and which files a scan can leave out.
+//! - [`read`]: scans with deletes applied, and late fetch by row address.
+//! - [`write`]: batches become sorted, partitioned Parquet files.
+//! - [`commit`]: the only place that changes a table.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytesize::ByteSize;
+use iceberg::io::FileIO;
+use iceberg::spec::{
+    DEFAULT_SCHEMA_NAME_MAPPING, NameMapping, SchemaRef, SnapshotRef, TableMetadata,
+};
+use serde::Deserialize;
+
+use crate::catalog::Catalogs;
+use crate::error::{Error, Result};
+use crate::model::{SnapshotId, TableName, TablePin};
+
+pub mod commit;
+pub mod files;
+pub mod layout;
+mod manifests;
+pub mod read;
+#[cfg(test)]
+mod tests;
+pub mod write;
+
+pub use files::FileIndex;
+pub use layout::{KeyFilter, ScanFilter, SortedKeys};
+pub use read::FooterCache;
+use manifests::ManifestCache;
+
+/// How much table metadata is kept, and how it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TableCacheConfig {
+    /// Bytes of parsed manifests and file indexes, all tables together.
+    pub size: ByteSize,
+    /// Manifests of one table read at a time.
+    pub manifest_concurrency: usize,
+}
+
+impl Default for TableCacheConfig {
+    fn default() -> Self {
+        Self {
+            size: ByteSize::mib(256),
+            manifest_concurrency: 16,
+        }
+    }
+}
+
+/// Tables of all catalogs.
+#[derive(Debug)]
+pub struct Tables {
+    catalogs: Catalogs,
+    manifests: ManifestCache,
+}
+
+impl Tables {
+    /// Tables of `catalogs`, with an empty cache.
+    pub fn new(catalogs: Catalogs, config: TableCacheConfig) -> Self {
+        Self {
+            catalogs,
+            manifests: ManifestCache::new(config.size.as_u64(), config.manifest_concurrency),
+        }
+    }
+
+    /// The catalogs.
+    pub fn catalogs(&self) -> &Catalogs {
+        &self.catalogs
+    }
+
+    /// Fixes the state of a table: the newest, which the catalog is asked for each time, or that of an earlier pin.
+    ///
+    /// # Errors
+    /// [`Error::TableNotFound`]; [`Error::CatalogUnavailable`]; [`Error::SnapshotNotFound`] if an earlier pin's
+    /// snapshot has expired; [`Error::FileNotFound`] if a metadata file is missing; [`Error::Unsupported`] if a live
+    /// file is of a kind that cannot be read.
+    pub async fn pin(&self, name: &TableName, pin: Option<TablePin>) -> Result<PinnedTable> {
+        let table = self.catalogs.load_table(name).await?;
+        let metadata = table.metadata();
+        let (snapshot, schema) = match pin {
+            None => (
+                metadata.current_snapshot().cloned(),
+                Arc::clone(metadata.current_schema()),
+            ),
+            Some(pin) => earlier(metadata, name, pin)?,
+        };
+        let files = match &snapshot {
+            Some(snapshot) => self.manifests.file_index(&table, name, snapshot).await?,
+            None => Arc::new(FileIndex::new([])),
+        };
+        let snapshot = snapshot.map(|snapshot| SnapshotId(snapshot.snapshot_id()));
+        Ok(PinnedTable(Arc::new(Pinned {
+            name: name.clone(),
+            pin: TablePin {
+                snapshot,
+                schema_id: schema.schema_id(),
+            },
+            schema,
+            file_io: table.file_io().clone(),
+            files,
+            name_mapping: name_mapping(name, metadata)?,
+        })))
+    }
+
+    /// Manifests read from storage since start; those served from memory do not count.
+    pub fn manifests_read(&self) -> u64 {
+        self.manifests.manifests_read()
+    }
+}
+
+fn earlier(
+    metadata: &TableMetadata,
+    name: &TableName,
+    pin: TablePin,
+) -> Result<(Option<SnapshotRef>, SchemaRef)> {
+    let gone = |snapshot: SnapshotId| Error::SnapshotNotFound {
+        table: name.to_string(),
+        snapshot_id: snapshot.0,
+    };
+    let snapshot = match pin.snapshot {
+        Some(id) => Some(
+            metadata
+                .snapshot_by_id(id.0)
+                .cloned()
+                .ok_or_else(|| gone(id))?,
+        ),
+        None => None,
+    };
+    let schema = metadata
+        .schema_by_id(pin.schema_id)
+        .cloned()
+        .ok_or_else(|| {
+            Error::invalid(
+                "pins",
+                format!(
+                    "table `{name}` has no schema {}; plan the request again",
+                    pin.schema_id
+                ),
+            )
+        })?;
+    Ok((snapshot, schema))
+}
+
+fn name_mapping(name: &TableName, metadata: &TableMetadata) -> Result<Option<Arc<NameMapping>>> {
+    let Some(json) = metadata.properties().get(DEFAULT_SCHEMA_NAME_MAPPING) else {
+        return Ok(None);
+    };
+    let mapping = serde_json::from_str(json).map_err(|error| {
+        Error::internal(
+            format!("read table `{name}`"),
+            format!("property {DEFAULT_SCHEMA_NAME_MAPPING}: {error}"),
+        )
+    })?;
+    Ok(Some(Arc::new(mapping)))
+}
+
+/// One table at one snapshot, read by one schema; cheap to clone.
+#[derive(Clone)]
+pub struct PinnedTable(Arc<Pinned>);
+
+struct Pinned {
+    name: TableName,
+    pin: TablePin,
+    schema: SchemaRef,
+    file_io: FileIO,
+    files: Arc<FileIndex>,
+    name_mapping: Option<Arc<NameMapping>>,
+}
+
+impl PinnedTable {
+    /// The table.
+    pub fn name(&self) -> &TableName {
+        &self.0.name
+    }
+
+    /// What is pinned, for a later [`Tables::pin`].
+    pub fn pin(&self) -> TablePin {
+        self.0.pin
+    }
+
+    /// The pinned schema.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.0.schema
+    }
+
+    /// Access to the table's files.
+    pub fn file_io(&self) -> &FileIO {
+        &self.0.file_io
+    }
+
+    /// All live data files.
+    pub fn files(&self) -> &FileIndex {
+        &self.0.files
+    }
+
+    /// Field ids by column name, for files that carry none.
+    pub fn name_mapping(&self) -> Option<Arc<NameMapping>> {
+        self.0.name_mapping.clone()
+    }
+}
+
+/// Leaves out the storage options, which may hold keys.
+impl fmt::Debug for PinnedTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PinnedTable")
+            .field("name", &self.0.name)
+            .field("pin", &self.0.pin)
+            .finish_non_exhaustive()
+    }
+}

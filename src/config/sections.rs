@@ -1,0 +1,160 @@
+//! The sections of the configuration and their defaults. `deploy/murre.toml` is their documentation for users.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::machine;
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ServerConfig {
+    /// Address and port of the Flight service; port 0 takes a free one.
+    #[serde(deserialize_with = "address")]
+    pub listen: SocketAddr,
+    /// Largest inbound gRPC message.
+    pub max_message_size: ByteSize,
+    /// Listen beyond loopback although there is neither TLS nor authentication.
+    pub insecure_allow_remote: bool,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8815)),
+            max_message_size: ByteSize::gib(1),
+            insecure_allow_remote: false,
+        }
+    }
+}
+
+/// `[registry]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RegistryConfig {
+    /// What kind of registry it is.
+    #[serde(rename = "type")]
+    pub kind: RegistryType,
+    /// The definitions file.
+    pub path: PathBuf,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self {
+            kind: RegistryType::default(),
+            path: PathBuf::from("features.toml"),
+        }
+    }
+}
+
+/// Where definitions can come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegistryType {
+    /// A TOML file of Murre's own format.
+    #[default]
+    Toml,
+}
+
+/// `[engine]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct EngineConfig {
+    /// Memory of all running requests together; zero stands for [`EngineConfig::memory_limit_bytes`]'s default.
+    pub memory_limit: ByteSize,
+    /// Threads that compute; zero is one a core.
+    pub threads: usize,
+    /// Rows in a batch of the result.
+    pub batch_size: usize,
+}
+
+impl EngineConfig {
+    /// The memory limit; by default 60 % of what the container or machine has.
+    pub fn memory_limit_bytes(&self) -> u64 {
+        match self.memory_limit.as_u64() {
+            0 => machine::memory_bytes() / 10 * 6,
+            bytes => bytes,
+        }
+    }
+
+    /// Number of threads; by default as many as this process has cores.
+    pub fn thread_count(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+            threads => threads,
+        }
+    }
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            memory_limit: ByteSize::b(0),
+            threads: 0,
+            batch_size: 8192,
+        }
+    }
+}
+
+/// `[tables]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct TablesConfig {
+    /// Table metadata, manifests and file indexes that are kept.
+    pub metadata_cache: ByteSize,
+    /// Parquet footers that are kept.
+    pub footer_cache: ByteSize,
+}
+
+impl Default for TablesConfig {
+    fn default() -> Self {
+        Self {
+            metadata_cache: ByteSize::mib(256),
+            footer_cache: ByteSize::mib(256),
+        }
+    }
+}
+
+/// `[telemetry]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct TelemetryConfig {
+    /// What is logged, as directives of `tracing`: a level, or `target=level` separated by commas.
+    pub log: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self {
+            log: "info".to_owned(),
+            format: LogFormat::default(),
+        }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        serde::de::Error::custom(format!(
+            "expected an IP address and port such as \"127.0.0.1:8815\", found \"{text}\""
+        ))
+    })
+}

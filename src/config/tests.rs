@@ -1,0 +1,321 @@
+use std::fs;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use insta::assert_snapshot;
+
+use super::*;
+
+const DOCUMENTED: &str = include_str!("../../deploy/murre.toml");
+
+fn load(text: &str, variables: &[(&str, &str)], flags: &Flags) -> Result<LoadedConfig, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("murre.toml");
+    fs::write(&file, text).unwrap();
+    let variables = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let shorten = |error: Error| {
+        error
+            .to_string()
+            .replace(&format!("{}/", dir.path().display()), "")
+    };
+    Config::load(Some(&file), variables, flags).map_err(shorten)
+}
+
+fn faults(text: &str) -> String {
+    load(text, &[], &Flags::default()).expect_err("faults")
+}
+
+/// Lines that are a setting behind a `#`; comments have a space there.
+fn uncommented(text: &str) -> String {
+    let setting = |line: &str| line.starts_with('#') && !line.starts_with("# ") && line != "#";
+    text.lines()
+        .map(|line| format!("{}\n", if setting(line) { &line[1..] } else { line }))
+        .collect()
+}
+
+fn leaves(prefix: &str, table: &toml::Table, found: &mut Vec<String>) {
+    for (key, value) in table {
+        let key = format!("{prefix}{key}");
+        match value {
+            toml::Value::Table(section) => leaves(&format!("{key}."), section, found),
+            _ => found.push(key),
+        }
+    }
+}
+
+#[test]
+fn the_documented_file_is_the_default_with_and_without_its_comments() {
+    let plain = load(DOCUMENTED, &[], &Flags::default())
+        .unwrap()
+        .into_config();
+    assert_eq!(plain, Config::default());
+    let spelled_out = load(&uncommented(DOCUMENTED), &[], &Flags::default())
+        .unwrap()
+        .into_config();
+    assert_eq!(spelled_out, Config::default());
+}
+
+#[test]
+fn the_documented_file_has_every_key() {
+    let (mut documented, mut known) = (Vec::new(), Vec::new());
+    leaves(
+        "",
+        &uncommented(DOCUMENTED).parse().unwrap(),
+        &mut documented,
+    );
+    leaves(
+        "",
+        &toml::Table::try_from(Config::default()).unwrap(),
+        &mut known,
+    );
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn nothing_configured_is_the_default() {
+    let config = Config::load(None, [], &Flags::default())
+        .unwrap()
+        .into_config();
+    assert_eq!(config, Config::default());
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8815");
+    assert_eq!(config.server.max_message_size, ByteSize::gib(1));
+    assert_eq!(config.catalogs.keys().collect::<Vec<_>>(), ["default"]);
+    assert_eq!(config.staging.ttl, Duration::from_secs(3600));
+}
+
+#[test]
+fn flags_win_over_variables_win_over_the_file_wins_over_defaults() {
+    let text = "[server]\nlisten = '127.0.0.1:1'\n[telemetry]\nlog = 'warn'\nformat = 'json'\n[engine]\nthreads = 2\n";
+    let variables = [
+        ("MURRE__SERVER__LISTEN", "127.0.0.1:2"),
+        ("MURRE__TELEMETRY__LOG", "debug"),
+        ("MURRE_BIN", "elsewhere"),
+    ];
+    let flags = Flags {
+        listen: Some("127.0.0.1:3".to_owned()),
+        ..Flags::default()
+    };
+    let config = load(text, &variables, &flags).unwrap().into_config();
+    assert_eq!(config.server.listen.port(), 3);
+    assert_eq!(config.telemetry.log, "debug");
+    assert_eq!(config.telemetry.format, LogFormat::Json);
+    assert_eq!(config.engine.threads, 2);
+    assert_eq!(config.engine.batch_size, 8192);
+}
+
+#[test]
+fn variables_set_numbers_sizes_durations_and_booleans() {
+    let variables = [
+        ("MURRE__ENGINE__THREADS", "3"),
+        ("MURRE__ENGINE__MEMORY_LIMIT", "1073741824"),
+        ("MURRE__STAGING__TTL", "2m"),
+        ("MURRE__SERVER__INSECURE_ALLOW_REMOTE", "true"),
+    ];
+    let config = load("", &variables, &Flags::default())
+        .unwrap()
+        .into_config();
+    assert_eq!(config.engine.thread_count(), 3);
+    assert_eq!(config.engine.memory_limit_bytes(), 1 << 30);
+    assert_eq!(config.staging.ttl, Duration::from_secs(120));
+    assert!(config.server.insecure_allow_remote);
+}
+
+#[test]
+fn a_catalog_can_be_completed_by_variables() {
+    let text = "[catalogs.Prod]\ntype = 'sql'\nwarehouse = 'w'\n[catalogs.Prod.properties]\n's3.path_style' = 'no'\n";
+    let variables = [
+        ("MURRE__CATALOGS__PROD__URI", "sqlite:///prod.db"),
+        (
+            "MURRE__CATALOGS__PROD__PROPERTIES__S3__SECRET_ACCESS_KEY",
+            "12345",
+        ),
+        ("MURRE__CATALOGS__PROD__PROPERTIES__S3__PATH_STYLE", "yes"),
+    ];
+    let config = load(text, &variables, &Flags::default())
+        .unwrap()
+        .into_config();
+    let catalog = toml::Table::try_from(&config.catalogs["Prod"]).unwrap();
+    assert_eq!(config.catalogs.len(), 1);
+    assert_eq!(catalog["uri"].as_str(), Some("sqlite:///prod.db"));
+    assert_eq!(
+        catalog["properties"]["s3.secret-access-key"].as_str(),
+        Some("12345")
+    );
+    assert_eq!(catalog["properties"]["s3.path_style"].as_str(), Some("yes"));
+}
+
+#[test]
+fn part_of_the_default_catalog_can_be_changed() {
+    let config = load(
+        "[catalogs.default]\nwarehouse = 'w'\n",
+        &[],
+        &Flags::default(),
+    )
+    .unwrap()
+    .into_config();
+    let catalog = toml::Table::try_from(&config.catalogs["default"]).unwrap();
+    assert_eq!(catalog["warehouse"].as_str(), Some("w"));
+    assert_eq!(catalog["uri"].as_str(), Some("sqlite:///data/catalog.db"));
+}
+
+#[test]
+fn all_faults_are_reported_at_once_with_key_and_origin() {
+    let text = r#"
+[server]
+listn = "127.0.0.1:1"
+max_message_size = "huge"
+[catalogs.lake]
+uri = ""
+warehouse = "w"
+type = "sqll"
+[engine]
+threads = -1
+batch_size = 0
+memory_limit = "1KiB"
+[staging]
+ttl = "soon"
+budget = 0
+[telemetry]
+format = "xml"
+[regestry]
+path = "x"
+"#;
+    let variables = [
+        ("MURRE__ENGINE__THREDS", "1"),
+        ("MURRE__REGISTRY__PATH", ""),
+        ("MURRE__LISTEN", "x"),
+        ("MURRE__TABLES__FOOTER_CACHE", "-5"),
+    ];
+    let flags = Flags {
+        listen: Some("0.0.0.0:1".to_owned()),
+        log: Some("loud=very".to_owned()),
+        ..Flags::default()
+    };
+    assert_snapshot!(load(text, &variables, &flags).unwrap_err(), @r#"
+    invalid configuration:
+      server.listn: unknown key; did you mean `listen`? (murre.toml:3)
+      server.max_message_size: expected a size such as "512MiB", found string "huge" (murre.toml:4)
+      catalogs: at least one catalog is needed (murre.toml:5)
+      catalogs.lake.type: expected one of `sql`, found `sqll`; did you mean `sql`? (murre.toml:8)
+      engine.threads: expected a whole number, 0 or more, found integer `-1` (murre.toml:10)
+      engine.batch_size: expected 1 to 1048576 rows, found 0 (murre.toml:11)
+      engine.memory_limit: expected at least 16 MiB, or 0 for the default, found 1.0 KiB (murre.toml:12)
+      staging.ttl: expected a duration such as "1h" or "7d", found string "soon" (murre.toml:14)
+      staging.budget: must be more than 0, or nothing could be uploaded (murre.toml:15)
+      telemetry.format: expected one of `text`, `json`, found `xml` (murre.toml:17)
+      regestry: unknown key; did you mean `registry`, `telemetry`? (murre.toml:18)
+      engine.threds: unknown key; did you mean `threads`? (environment variable MURRE__ENGINE__THREDS)
+      expected the form MURRE__SECTION__KEY (environment variable MURRE__LISTEN)
+      registry.path: must name a file (environment variable MURRE__REGISTRY__PATH)
+      tables.footer_cache: expected a size such as "512MiB", found string "-5" (environment variable MURRE__TABLES__FOOTER_CACHE)
+      server.listen: `0.0.0.0:1` can be reached from other machines, and this server has neither TLS nor authentication yet; listen on 127.0.0.1, or set server.insecure_allow_remote if the network is trusted (flag --listen)
+      telemetry.log: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5; expected for example "info" or "info,murre=debug" (flag --log)
+    "#);
+}
+
+#[test]
+fn a_broken_file_and_a_broken_variable_are_reported_together() {
+    let error = load(
+        "[server\n",
+        &[("MURRE__ENGINE__THREADS", "many")],
+        &Flags::default(),
+    )
+    .unwrap_err();
+    assert_snapshot!(error, @r"
+    invalid configuration:
+      unclosed table, expected `]` (murre.toml:1)
+      engine.threads: expected a whole number, 0 or more, found a string (environment variable MURRE__ENGINE__THREADS)
+    ");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_fault() {
+    let error = Config::load(
+        Some(Path::new("/nowhere/murre.toml")),
+        [],
+        &Flags::default(),
+    )
+    .unwrap_err();
+    assert_snapshot!(error, @r"
+    invalid configuration:
+      cannot read the file `/nowhere/murre.toml`: No such file or directory (os error 2) (flag --config)
+    ");
+}
+
+#[test]
+fn listening_beyond_loopback_needs_consent() {
+    let text = "[server]\nlisten = '0.0.0.0:8815'\n";
+    assert_snapshot!(faults(text), @r"
+    invalid configuration:
+      server.listen: `0.0.0.0:8815` can be reached from other machines, and this server has neither TLS nor authentication yet; listen on 127.0.0.1, or set server.insecure_allow_remote if the network is trusted (murre.toml:2)
+    ");
+    let flags = Flags {
+        insecure_allow_remote: true,
+        ..Flags::default()
+    };
+    assert_eq!(
+        load(text, &[], &flags)
+            .unwrap()
+            .config()
+            .server
+            .listen
+            .port(),
+        8815
+    );
+    assert!(load("[server]\nlisten = '[::1]:8815'\n", &[], &Flags::default()).is_ok());
+}
+
+#[test]
+fn the_description_names_origins_and_no_secrets() {
+    let text = r#"
+[catalogs.lake]
+type = "sql"
+uri = "sqlite:///lake.db?password=pass-word"
+warehouse = "w"
+[catalogs.lake.properties]
+"s3.secret-access-key" = "pass-word"
+"#;
+    let flags = Flags {
+        log: Some("debug".to_owned()),
+        ..Flags::default()
+    };
+    let loaded = load(text, &[("MURRE__ENGINE__THREADS", "2")], &flags).unwrap();
+    let described = loaded.describe();
+    assert!(!described.contains("pass-word"));
+    assert!(!format!("{loaded:?}").contains("pass-word"), "{loaded:?}");
+    let described = described.lines().map(|line| {
+        let (setting, origin) = line.split_once("  # ").unwrap_or((line, "default"));
+        let origin = origin.rsplit('/').next().unwrap_or_default();
+        format!("{setting}  # {origin}\n")
+    });
+    assert_snapshot!(described.collect::<String>(), @r#"
+    catalogs.lake.properties."s3.secret-access-key" = "[redacted]"  # murre.toml:7
+    catalogs.lake.type = "sql"  # murre.toml:3
+    catalogs.lake.uri = "sqlite:///lake.db?[redacted]"  # murre.toml:4
+    catalogs.lake.warehouse = "w"  # murre.toml:5
+    engine.batch_size = 8192  # default
+    engine.memory_limit = "0 B"  # default
+    engine.threads = 2  # environment variable MURRE__ENGINE__THREADS
+    registry.path = "features.toml"  # default
+    registry.type = "toml"  # default
+    server.insecure_allow_remote = false  # default
+    server.listen = "127.0.0.1:8815"  # default
+    server.max_message_size = "1.0 GiB"  # default
+    staging.budget = "4.0 GiB"  # default
+    staging.ttl = "1h"  # default
+    staging.url = "memory://"  # default
+    tables.footer_cache = "256.0 MiB"  # default
+    tables.metadata_cache = "256.0 MiB"  # default
+    telemetry.format = "text"  # default
+    telemetry.log = "debug"  # flag --log
+    "#);
+}
+
+#[test]
+fn the_default_memory_limit_is_a_part_of_the_memory() {
+    let limit = EngineConfig::default().memory_limit_bytes();
+    assert!(limit > 64 << 20, "{limit}");
+    assert!(EngineConfig::default().thread_count() >= 1);
+}

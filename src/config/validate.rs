@@ -1,0 +1,119 @@
+//! What types cannot say about settings.
+
+use bytesize::ByteSize;
+use tracing_subscriber::EnvFilter;
+
+use super::Config;
+use crate::strict_toml::{Document, Fault, quoted_key};
+
+/// gRPC counts the bytes of a message in 32 bits.
+const LARGEST_MESSAGE: ByteSize = ByteSize::b(u32::MAX as u64);
+
+pub(super) fn faults(config: &Config, document: &Document) -> Vec<Fault> {
+    let mut checks = Checks {
+        document,
+        faults: Vec::new(),
+    };
+    server(config, &mut checks);
+    catalogs(config, &mut checks);
+    engine(config, &mut checks);
+    checks.refuse_if(
+        config.registry.path.as_os_str().is_empty(),
+        &["registry", "path"],
+        "must name a file",
+    );
+    staging(config, &mut checks);
+    if let Err(error) = EnvFilter::builder().parse(&config.telemetry.log) {
+        checks.refuse(
+            &["telemetry", "log"],
+            &format!("{error}; expected for example \"info\" or \"info,murre=debug\""),
+        );
+    }
+    checks.faults
+}
+
+struct Checks<'a> {
+    document: &'a Document,
+    faults: Vec<Fault>,
+}
+
+impl Checks<'_> {
+    fn refuse(&mut self, path: &[&str], message: &str) {
+        let origin = self.document.origin(path);
+        self.faults.push(Fault {
+            origin,
+            key: path
+                .iter()
+                .map(|key| quoted_key(key))
+                .collect::<Vec<_>>()
+                .join("."),
+            message: message.to_owned(),
+        });
+    }
+
+    fn refuse_if(&mut self, wrong: bool, path: &[&str], message: &str) {
+        if wrong {
+            self.refuse(path, message);
+        }
+    }
+}
+
+fn server(config: &Config, checks: &mut Checks<'_>) {
+    let server = &config.server;
+    let exposed = !server.listen.ip().to_canonical().is_loopback() && !server.insecure_allow_remote;
+    let message = format!(
+        "`{}` can be reached from other machines, and this server has neither TLS nor authentication yet; listen on \
+         127.0.0.1, or set server.insecure_allow_remote if the network is trusted",
+        server.listen
+    );
+    checks.refuse_if(exposed, &["server", "listen"], &message);
+    let size = server.max_message_size;
+    let message = format!("expected a size from 1 KiB to below 4 GiB, found {size}");
+    let wrong = size < ByteSize::kib(1) || size > LARGEST_MESSAGE;
+    checks.refuse_if(wrong, &["server", "max_message_size"], &message);
+}
+
+fn catalogs(config: &Config, checks: &mut Checks<'_>) {
+    checks.refuse_if(
+        config.catalogs.is_empty(),
+        &["catalogs"],
+        "at least one catalog is needed",
+    );
+    for (name, catalog) in &config.catalogs {
+        let section = format!("catalogs.{}", quoted_key(name));
+        for fault in catalog.faults(&section) {
+            let (key, message) = fault.split_once(": ").unwrap_or((&section, &fault));
+            let field = key
+                .strip_prefix(&section)
+                .map_or("", |rest| rest.trim_start_matches('.'));
+            checks.refuse(&["catalogs", name, field], message);
+        }
+    }
+}
+
+fn engine(config: &Config, checks: &mut Checks<'_>) {
+    let engine = &config.engine;
+    let limit = engine.memory_limit;
+    let message = format!("expected at least 16 MiB, or 0 for the default, found {limit}");
+    let wrong = limit > ByteSize::b(0) && limit < ByteSize::mib(16);
+    checks.refuse_if(wrong, &["engine", "memory_limit"], &message);
+    let message = format!("expected at most 1024, found {}", engine.threads);
+    checks.refuse_if(engine.threads > 1024, &["engine", "threads"], &message);
+    let message = format!("expected 1 to 1048576 rows, found {}", engine.batch_size);
+    checks.refuse_if(
+        !(1..=1 << 20).contains(&engine.batch_size),
+        &["engine", "batch_size"],
+        &message,
+    );
+}
+
+fn staging(config: &Config, checks: &mut Checks<'_>) {
+    let message = "must be more than 0, or nothing could be uploaded";
+    checks.refuse_if(
+        config.staging.budget == ByteSize::b(0),
+        &["staging", "budget"],
+        message,
+    );
+    let message = "must be more than 0, or every upload would have expired";
+    checks.refuse_if(config.staging.ttl.is_zero(), &["staging", "ttl"], message);
+}

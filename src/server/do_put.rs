@@ -1,0 +1,86 @@
+//! DoPut: an entity dataframe comes in and is staged; the answer is the id to ask with.
+
+use arrow_flight::{FlightData, PutResult};
+use chrono::SubsecRound;
+use futures::stream::{self, BoxStream, Stream, StreamExt};
+use tonic::Status;
+
+use super::{Services, descriptor, ipc_guard, ticket};
+use crate::error::{Error, Result};
+use crate::model::{Principal, Request};
+use crate::proto::v1::UploadEntitiesResult;
+use crate::staging::StagedUpload;
+
+/// Stages the stream and answers with an [`UploadEntitiesResult`].
+pub(crate) async fn run(
+    services: &Services,
+    principal: &Principal,
+    messages: impl Stream<Item = Result<FlightData, Status>> + Send + 'static,
+) -> Result<BoxStream<'static, Result<PutResult>>> {
+    let mut upload = ipc_guard::decode_flight(messages, services.limits);
+    match ticket::decode(descriptor::command(upload.descriptor().await?)?)? {
+        Request::UploadEntities { project } => check_project(services, project).await?,
+        Request::Historical(_) => {
+            return Err(Error::invalid(
+                "historical",
+                "expected `upload_entities`; a DoPut keeps an entity dataframe",
+            ));
+        }
+    }
+    let schema = upload.schema().await?;
+    let staged = services.staging.put(principal, schema, upload.into_batches()).await?;
+    Ok(stream::once(async move {
+        Ok(PutResult {
+            app_metadata: answer(&staged)?.into(),
+        })
+    })
+    .boxed())
+}
+
+async fn check_project(services: &Services, project: Option<String>) -> Result<()> {
+    let Some(project) = project else {
+        return Ok(());
+    };
+    let registry = services.registry.current().await?;
+    let served = registry.project().to_owned();
+    if project == served {
+        Ok(())
+    } else {
+        Err(Error::ProjectNotFound { project, served })
+    }
+}
+
+/// The expiry is cut to milliseconds, earlier than the truth, so that any JSON client can parse it.
+fn answer(staged: &StagedUpload) -> Result<Vec<u8>> {
+    let result = UploadEntitiesResult {
+        upload: staged.id.0.clone(),
+        rows: staged.rows,
+        expires_at: Some(staged.expires_at.trunc_subsecs(3).into()),
+    };
+    serde_json::to_vec(&result).map_err(|error| Error::internal("write the answer of DoPut", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::model::UploadId;
+
+    #[test]
+    fn the_answer_has_plain_numbers_and_every_field() {
+        let expires_at = DateTime::from_timestamp(1_767_225_600, 123_456_789).unwrap();
+        let mut staged = StagedUpload {
+            id: UploadId("ID".to_owned()),
+            rows: u64::MAX,
+            expires_at,
+        };
+        let text = |staged: &StagedUpload| String::from_utf8(answer(staged).unwrap()).unwrap();
+        assert_eq!(
+            text(&staged),
+            r#"{"upload":"ID","rows":18446744073709551615,"expires_at":"2026-01-01T00:00:00.123+00:00"}"#
+        );
+        staged.rows = 0;
+        assert!(text(&staged).contains(r#""rows":0"#));
+    }
+}

@@ -1,0 +1,109 @@
+//! Record batches to Flight messages.
+//!
+//! The encoder of arrow-flight splits batches by the size of their backing buffers. A batch that is a slice of
+//! something large, such as an entity dataframe that came as one message, would leave row by row. Here batches are cut
+//! by the bytes of their own rows, and the encoder's split is off.
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow_flight::FlightData;
+use arrow_flight::encode::{FlightDataEncoder, FlightDataEncoderBuilder};
+use arrow_flight::error::FlightError;
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+
+use crate::error::{Error, Result};
+
+/// Bytes of rows that a message aims at; clients refuse messages from 4 MiB (gRPC's default) or 16 MiB (ADBC) on.
+const TARGET_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// The schema, also where no batch follows, then the batches in messages of about 2 MiB.
+pub(crate) fn flight_data<E>(
+    schema: SchemaRef,
+    batches: impl Stream<Item = Result<RecordBatch, E>> + Send + 'static,
+) -> BoxStream<'static, Result<FlightData>>
+where
+    E: Into<Error> + Send + 'static,
+{
+    let pieces = batches.map_err(Into::into).map_ok(pieces).try_flatten();
+    encoder(schema, pieces).map_err(from_flight).boxed()
+}
+
+/// The schema that [`flight_data`] sends for a result of this schema; dictionaries are sent as their values.
+pub(crate) fn schema_on_wire(schema: SchemaRef) -> SchemaRef {
+    encoder(schema, stream::empty())
+        .known_schema()
+        .expect("the encoder was given a schema")
+}
+
+fn encoder(
+    schema: SchemaRef,
+    batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+) -> FlightDataEncoder {
+    FlightDataEncoderBuilder::new()
+        .with_schema(schema)
+        .with_max_flight_data_size(usize::MAX)
+        .build(batches.map_err(|error| FlightError::ExternalError(Box::new(error))))
+}
+
+fn pieces(batch: RecordBatch) -> impl Stream<Item = Result<RecordBatch>> + Send {
+    let messages = row_bytes(&batch).div_ceil(TARGET_MESSAGE_BYTES).max(1);
+    let rows = batch.num_rows().div_ceil(messages).max(1);
+    let starts = (0..batch.num_rows()).step_by(rows);
+    stream::iter(
+        starts.map(move |start| compact(&batch.slice(start, rows.min(batch.num_rows() - start)))),
+    )
+}
+
+fn row_bytes(batch: &RecordBatch) -> usize {
+    batch
+        .columns()
+        .iter()
+        .map(|column| column_bytes(column))
+        .sum()
+}
+
+fn column_bytes(column: &dyn Array) -> usize {
+    match column.data_type() {
+        DataType::Utf8View => column.len() * 16 + column.as_string_view().total_buffer_bytes_used(),
+        DataType::BinaryView => {
+            column.len() * 16 + column.as_binary_view().total_buffer_bytes_used()
+        }
+        _ => column
+            .to_data()
+            .get_slice_memory_size()
+            .unwrap_or_else(|_| column.get_buffer_memory_size()),
+    }
+}
+
+/// Views are sent with all buffers that they might refer to; others are cut to the slice by the encoder.
+fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
+    let columns: Vec<ArrayRef> = batch.columns().iter().map(compact_column).collect();
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(batch.schema(), columns, &options)
+        .map_err(Error::arrow("cut a batch"))
+}
+
+fn compact_column(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Utf8View => std::sync::Arc::new(column.as_string_view().gc()),
+        DataType::BinaryView => std::sync::Arc::new(column.as_binary_view().gc()),
+        _ => std::sync::Arc::clone(column),
+    }
+}
+
+fn from_flight(error: FlightError) -> Error {
+    match error {
+        FlightError::ExternalError(inner) => inner.downcast::<Error>().map_or_else(
+            |other| Error::internal("encode the result", other),
+            |ours| *ours,
+        ),
+        FlightError::Arrow(source) => Error::Arrow {
+            action: "encode the result".to_owned(),
+            source,
+        },
+        other => Error::internal("encode the result", other),
+    }
+}
+
+#[cfg(test)]
+mod tests;

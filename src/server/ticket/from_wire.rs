@@ -1,0 +1,186 @@
+//! Wire messages to the model, refusing what cannot be served and naming the field.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use pbjson_types::Timestamp;
+
+use super::PINS_VERSION;
+use crate::error::{Error, Result};
+use crate::model::{
+    EntitySource, FeatureRef, FeatureSelection, HistoricalRequest, Pins, Request, SnapshotId,
+    TableName, TablePin, TimeRange, UploadId,
+};
+use crate::proto::v1;
+use crate::proto::v1::entity_source::Source;
+use crate::proto::v1::request::Kind;
+
+/// Checks a whole request.
+pub(super) fn request(wire: v1::Request) -> Result<Request> {
+    let project = wire.project.filter(|name| !name.is_empty());
+    match (wire.kind, wire.pins) {
+        (Some(Kind::Historical(wire)), pins) => {
+            historical(wire, project, pins).map(Request::Historical)
+        }
+        (Some(Kind::UploadEntities(_)), None) => Ok(Request::UploadEntities { project }),
+        (Some(Kind::UploadEntities(_)), Some(_)) => Err(Error::invalid(
+            "pins",
+            "expected no pins beside `upload_entities`",
+        )),
+        (None, _) => Err(Error::invalid(
+            "request",
+            "expected one of `historical`, `upload_entities`",
+        )),
+    }
+}
+
+fn historical(
+    wire: v1::HistoricalRequest,
+    project: Option<String>,
+    wire_pins: Option<v1::Pins>,
+) -> Result<HistoricalRequest> {
+    Ok(HistoricalRequest {
+        project,
+        features: selection(wire.features, wire.feature_service)?,
+        full_feature_names: wire.full_feature_names,
+        entity: wire.entity.map_or(Ok(EntitySource::Attached), entity)?,
+        pins: wire_pins.map(pins).transpose()?,
+    })
+}
+
+fn selection(features: Vec<String>, service: Option<String>) -> Result<FeatureSelection> {
+    match (features.is_empty(), service) {
+        (false, None) => refs(&features).map(FeatureSelection::Refs),
+        (true, Some(name)) => {
+            non_empty("historical.feature_service", name).map(FeatureSelection::Service)
+        }
+        (true, None) => Err(Error::invalid(
+            "historical.features",
+            "expected at least one `view:feature`, or a `feature_service`",
+        )),
+        (false, Some(_)) => Err(Error::invalid(
+            "historical.feature_service",
+            "expected either `features` or `feature_service`, not both",
+        )),
+    }
+}
+
+fn refs(features: &[String]) -> Result<Vec<FeatureRef>> {
+    let parse = |(i, text): (usize, &String)| {
+        text.parse().map_err(|_: Error| {
+            Error::invalid(
+                format!("historical.features[{i}]"),
+                format!("expected `view:feature`, found `{text}`"),
+            )
+        })
+    };
+    features.iter().enumerate().map(parse).collect()
+}
+
+fn entity(wire: v1::EntitySource) -> Result<EntitySource> {
+    match wire.source {
+        Some(Source::Upload(id)) => {
+            non_empty("historical.entity.upload", id).map(|id| EntitySource::Staged(UploadId(id)))
+        }
+        Some(Source::Ipc(bytes)) if bytes.is_empty() => Err(Error::invalid(
+            "historical.entity.ipc",
+            "expected an Arrow IPC stream, found no bytes",
+        )),
+        Some(Source::Ipc(bytes)) => Ok(EntitySource::Inline(bytes)),
+        Some(Source::Range(wire)) => range(&wire).map(EntitySource::Range),
+        None => Err(Error::invalid(
+            "historical.entity",
+            "expected one of `upload`, `ipc`, `range`",
+        )),
+    }
+}
+
+fn range(wire: &v1::TimeRange) -> Result<TimeRange> {
+    let start = instant("historical.entity.range.start", wire.start)?;
+    let end = instant("historical.entity.range.end", wire.end)?;
+    if end < start {
+        let message = format!(
+            "expected a time not before `start`, {}, found {}",
+            rfc3339(start),
+            rfc3339(end)
+        );
+        return Err(Error::invalid("historical.entity.range.end", message));
+    }
+    Ok(TimeRange { start, end })
+}
+
+fn pins(wire: v1::Pins) -> Result<Pins> {
+    if wire.version != PINS_VERSION {
+        let message = format!(
+            "expected version {PINS_VERSION}, found {}; plan the request again",
+            wire.version
+        );
+        return Err(Error::invalid("pins.version", message));
+    }
+    if wire.parts != 1 {
+        return Err(Error::invalid(
+            "pins.parts",
+            format!("expected 1, found {}", wire.parts),
+        ));
+    }
+    if wire.part >= wire.parts {
+        return Err(Error::invalid(
+            "pins.part",
+            format!("expected less than {}, found {}", wire.parts, wire.part),
+        ));
+    }
+    Ok(Pins {
+        tables: table_pins(wire.tables)?,
+        part: wire.part,
+        parts: wire.parts,
+        ordered: wire.ordered,
+        issued_at: instant("pins.issued_at", wire.issued_at)?,
+    })
+}
+
+fn table_pins(wire: Vec<v1::TablePin>) -> Result<BTreeMap<TableName, TablePin>> {
+    let mut tables = BTreeMap::new();
+    for (i, wire) in wire.into_iter().enumerate() {
+        let pin = TablePin {
+            snapshot: wire.snapshot_id.map(SnapshotId),
+            schema_id: wire.schema_id,
+        };
+        let name = TableName {
+            catalog: wire.catalog,
+            namespace: wire.namespace,
+            name: wire.name,
+        };
+        let known = !name.catalog.is_empty() && !name.namespace.is_empty() && !name.name.is_empty();
+        if !known || tables.insert(name, pin).is_some() {
+            return Err(Error::invalid(
+                format!("pins.tables[{i}]"),
+                "expected a full table name, each table once",
+            ));
+        }
+    }
+    Ok(tables)
+}
+
+fn instant(field: &str, wire: Option<Timestamp>) -> Result<DateTime<Utc>> {
+    let wire = wire.ok_or_else(|| Error::invalid(field, "expected a timestamp"))?;
+    u32::try_from(wire.nanos)
+        .ok()
+        .filter(|nanos| *nanos < 1_000_000_000)
+        .and_then(|nanos| DateTime::from_timestamp(wire.seconds, nanos))
+        .ok_or_else(|| Error::invalid(field, "the timestamp is out of range"))
+}
+
+fn non_empty(field: &str, text: String) -> Result<String> {
+    if text.is_empty() {
+        Err(Error::invalid(
+            field,
+            "expected a name, found an empty string",
+        ))
+    } else {
+        Ok(text)
+    }
+}
+
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+}

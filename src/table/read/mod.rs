@@ -1,0 +1,232 @@
+//! Reading an Iceberg table's data files: streams of batches whose rows carry addresses, and rows by address.
+//!
+//! The reader of the iceberg crate takes no row selection and keeps its handling of deletes and evolved schemas to
+//! itself, and a join that fetches late needs all three together. Here a scan first decides what can matter (files,
+//! row groups, pages), then reads only the wanted columns of that, brings them to the pinned schema, removes deleted
+//! rows, and numbers the rest.
+//!
+//! - `input`, `footer`, `group`: bytes, metadata, decoding of one row group.
+//! - `file_schema`, `columns`, `adapt`, `types`: from a file's columns to the table's.
+//! - `prune`, `deletes`: rows that do not matter and rows that are gone.
+//! - `stream`, `fetch`, `units`: the two ways to read, and how the work is shared out.
+
+mod adapt;
+mod columns;
+mod deletes;
+mod fetch;
+mod file_schema;
+mod footer;
+mod group;
+mod input;
+mod prune;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod types;
+mod units;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use iceberg::io::FileIO;
+use iceberg::spec::{NameMapping, NestedFieldRef};
+
+pub use footer::FooterCache;
+pub use types::arrow_field;
+pub use units::ScanUnit;
+
+use crate::error::{Error, Result};
+use crate::model::{Pruned, RowAddress, ScanCounters, ScanReport};
+use crate::table::PinnedTable;
+use crate::table::files::FileEntry;
+use crate::table::layout::{self, ScanFilter};
+use deletes::DeleteCache;
+use group::OpenFile;
+use input::{FileRef, Input};
+
+/// Name of the column of row addresses.
+pub const ADDRESS: &str = "__address";
+
+/// What to read of a table.
+#[derive(Clone, Debug, Default)]
+pub struct ScanSpec {
+    /// Top-level field ids in output order.
+    pub columns: Vec<i32>,
+    /// Rows that matter; the scan may yield others too.
+    pub filter: ScanFilter,
+    /// Whether batches end with a column [`ADDRESS`].
+    pub with_addresses: bool,
+}
+
+/// The reading of one pinned table; cheap to clone, shared by partitions.
+#[derive(Clone, Debug)]
+pub struct TableScan(Arc<Scan>);
+
+/// Where a scan reads.
+#[derive(Debug)]
+struct Place {
+    table: String,
+    schema: iceberg::spec::SchemaRef,
+    file_io: FileIO,
+    name_mapping: Option<Arc<NameMapping>>,
+}
+
+#[derive(Debug)]
+struct Scan {
+    place: Place,
+    files: Vec<Arc<FileEntry>>,
+    files_total: u64,
+    files_pruned: Pruned,
+    opened: Vec<AtomicBool>,
+    fields: Vec<NestedFieldRef>,
+    output: SchemaRef,
+    filter: ScanFilter,
+    with_addresses: bool,
+    footers: Arc<FooterCache>,
+    deletes: DeleteCache,
+    counters: Arc<ScanCounters>,
+}
+
+impl TableScan {
+    /// Plans a scan: leaves out files that cannot matter. Reads nothing.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if a column is not a top-level field of the pinned schema, [`Error::Unsupported`] if its
+    /// type is, or if the table has more files than addresses can tell apart.
+    pub fn try_new(table: PinnedTable, spec: ScanSpec, footers: Arc<FooterCache>) -> Result<Self> {
+        let (files, pruned) = layout::prune(table.files(), &spec.filter);
+        let total = u64::try_from(table.files().files.len()).unwrap_or(u64::MAX);
+        let place = Place {
+            table: table.name().to_string(),
+            schema: Arc::clone(table.schema()),
+            file_io: table.file_io().clone(),
+            name_mapping: table.name_mapping(),
+        };
+        Self::over(place, files, spec, footers).map(|mut scan| {
+            (scan.files_total, scan.files_pruned) = (total, pruned);
+            Self(Arc::new(scan))
+        })
+    }
+
+    fn over(
+        place: Place,
+        files: Vec<Arc<FileEntry>>,
+        spec: ScanSpec,
+        footers: Arc<FooterCache>,
+    ) -> Result<Scan> {
+        if u32::try_from(files.len()).is_ok_and(|count| count <= RowAddress::MAX_FILE) {
+            Scan::try_new(place, files, spec, footers)
+        } else {
+            Err(Error::Unsupported {
+                what: format!(
+                    "scanning {} files of table `{}` at once",
+                    files.len(),
+                    place.table
+                ),
+            })
+        }
+    }
+
+    /// The columns in the pinned schema's names and types, then [`ADDRESS`] if asked for.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.output)
+    }
+
+    /// What has been left out and read so far.
+    pub fn report(&self) -> ScanReport {
+        self.0
+            .counters
+            .report(self.0.files_total, self.0.files_pruned)
+    }
+
+    /// Shares the scan out among at least one and at most `n` readers, about evenly by size.
+    pub fn partitions(&self, n: usize) -> Vec<Vec<ScanUnit>> {
+        units::partitions(&self.0.files, n)
+    }
+
+    /// Reads units in order, in batches of at most `batch_size` rows. Deleted rows are left out, and so are row
+    /// groups and pages that cannot hold a row of the filter; single rows are not filtered.
+    pub fn read(
+        &self,
+        units: Vec<ScanUnit>,
+        batch_size: usize,
+    ) -> BoxStream<'static, Result<RecordBatch>> {
+        stream::read(Arc::clone(&self.0), units, batch_size.max(1)).boxed()
+    }
+
+    /// Reads the rows at `addresses`, which this scan's [`Self::read`] has yielded and which ascend strictly, in
+    /// exactly that order, as the top-level fields `columns`.
+    ///
+    /// Must be polled within a tokio runtime: decoding runs ahead in tasks that end with the stream.
+    pub fn fetch(
+        &self,
+        addresses: Vec<RowAddress>,
+        columns: &[i32],
+    ) -> BoxStream<'static, Result<RecordBatch>> {
+        fetch::fetch(Arc::clone(&self.0), addresses, columns)
+    }
+}
+
+impl Scan {
+    fn try_new(
+        place: Place,
+        files: Vec<Arc<FileEntry>>,
+        spec: ScanSpec,
+        footers: Arc<FooterCache>,
+    ) -> Result<Self> {
+        let fields = columns::top_level_fields(&place.table, &place.schema, &spec.columns)?;
+        let address = spec
+            .with_addresses
+            .then(|| Field::new(ADDRESS, DataType::UInt64, false));
+        Ok(Self {
+            output: adapt::schema_of(columns::arrow_fields(&fields)?, address),
+            fields,
+            opened: files.iter().map(|_| AtomicBool::new(false)).collect(),
+            files_total: u64::try_from(files.len()).unwrap_or(u64::MAX),
+            files_pruned: Pruned::default(),
+            deletes: DeleteCache::new(&files),
+            filter: spec.filter,
+            with_addresses: spec.with_addresses,
+            counters: Arc::default(),
+            files,
+            place,
+            footers,
+        })
+    }
+
+    fn table_fields(&self) -> &[NestedFieldRef] {
+        self.place.schema.as_struct().fields()
+    }
+
+    /// Opens a data or delete file.
+    async fn open(&self, path: &str, size_bytes: u64) -> Result<OpenFile> {
+        let file = FileRef {
+            table: &self.place.table,
+            path,
+            size_bytes,
+        };
+        let input = Input::open(file, &self.place.file_io, &self.counters).await?;
+        let footer = self.footers.get(&input).await?;
+        Ok(OpenFile { input, footer })
+    }
+
+    /// Opens the `index`-th data file of the scan.
+    async fn open_data(&self, index: u32) -> Result<(&Arc<FileEntry>, Arc<OpenFile>)> {
+        let position = usize::try_from(index).unwrap_or(usize::MAX);
+        let unknown = || Error::internal("scanning", format!("no file has number {index}"));
+        let (entry, opened) = self
+            .files
+            .get(position)
+            .zip(self.opened.get(position))
+            .ok_or_else(unknown)?;
+        let file = self.open(&entry.path, entry.size_bytes).await?;
+        if !opened.swap(true, Ordering::Relaxed) {
+            ScanCounters::add(&self.counters.files_read, 1);
+        }
+        Ok((entry, Arc::new(file)))
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of Murre from outside, in one binary.
+
+mod cli;
+mod dependencies;
