@@ -33,7 +33,11 @@ pub(super) fn message(
             (ipc::MessageHeader::DictionaryBatch, header.as_union_value())
         }
     };
-    let body_bytes = spans.iter().map(|span| span.start + span.bytes).max().unwrap_or_default();
+    let body_bytes = spans
+        .iter()
+        .map(|span| span.start + span.bytes)
+        .max()
+        .unwrap_or_default();
     let version = ipc::MetadataVersion::V5;
     let args = ipc::MessageArgs {
         version,
