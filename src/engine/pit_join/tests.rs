@@ -62,7 +62,7 @@ fn compare(a: &FeatureRow, b: &FeatureRow, has_created: bool) -> Ordering {
         row.created
             .filter(|created| has_created && *created != i64::MIN)
     };
-    let source_row = |row: &FeatureRow| (row.created.filter(|_| has_created), row.values);
+    let source_row = |row: &FeatureRow| (row.values, row.created.filter(|_| has_created));
     (a.event, created(a), source_row(a)).cmp(&(b.event, created(b), source_row(b)))
 }
 
@@ -240,12 +240,12 @@ fn ranking_columns(case: &Case, view: &ViewCase) -> Vec<(String, ArrayRef)> {
 
 fn view_plan(case: &Case, at: usize, layout: &Layout) -> (Arc<dyn ExecutionPlan>, PitView) {
     let view = &case.views[at];
-    let mut columns = ranking_columns(case, view);
-    let scanned = batch(columns.clone());
-    let first = columns.len();
+    let ranking = ranking_columns(case, view);
+    let scanned = batch(ranking.clone());
     let values = value_columns(&view.rows.iter().map(Some).collect::<Vec<_>>());
-    columns.extend(["a", "b", "c"].map(str::to_owned).into_iter().zip(values));
-    let fetch = TableSource::new(batch(columns), vec![first + 2, first + 1, first], layout);
+    // Values first: a row that lost by its times must not lose its ties by them too.
+    let named = ["a", "b", "c"].map(str::to_owned).into_iter().zip(values);
+    let fetch = TableSource::new(batch(named.chain(ranking).collect()), vec![2, 1, 0], layout);
     let plan = PitView {
         name: format!("view{at}"),
         keys: view.keys.clone(),
