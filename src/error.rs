@@ -321,6 +321,14 @@ impl Error {
         }
     }
 
+    /// The error that several callers shared, or this one.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::Shared(error) => error.root(),
+            own => own,
+        }
+    }
+
     /// An [`Error::InvalidRequest`].
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::InvalidRequest {

@@ -48,7 +48,7 @@ fn run(command: Command) -> Result<()> {
                 log: "warn".to_owned(),
                 ..TelemetryConfig::default()
             })?;
-            block_on(demo::run(options))
+            block_on(async { demo::run(options, stop_signal()?).await })
         }
         Command::CheckConfig(settings) => block_on(check(settings.load()?)),
     }
@@ -67,19 +67,24 @@ fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
 }
 
 async fn serve(config: Config) -> Result<()> {
+    let stop = stop_signal()?;
+    let app = App::build(config, Overrides::default()).await?;
+    let listener = app.bind().await?;
+    app.serve(listener, stop).await
+}
+
+/// Completes on SIGINT or SIGTERM; listens from now on.
+fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|source| Error::Io {
         action: "listen for signals".to_owned(),
         source,
     })?;
-    let app = App::build(config, Overrides::default()).await?;
-    let listener = app.bind().await?;
-    let stop = async move {
+    Ok(async move {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
         }
-    };
-    app.serve(listener, stop).await
+    })
 }
 
 async fn check(loaded: LoadedConfig) -> Result<()> {

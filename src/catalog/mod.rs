@@ -8,7 +8,7 @@ use std::sync::Arc;
 use iceberg::io::{LocalFsStorageFactory, StorageFactory};
 use iceberg::table::Table;
 use iceberg::{Catalog, ErrorKind, NamespaceIdent, TableIdent};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use crate::error::{Error, Result, nearest};
@@ -19,7 +19,7 @@ mod sql;
 mod tests;
 
 /// Back ends that a catalog can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CatalogType {
     /// pyiceberg's SQL catalog, on SQLite.
@@ -27,7 +27,7 @@ pub enum CatalogType {
 }
 
 /// One `[catalogs.NAME]` section; `NAME` is pyiceberg's catalog name.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogConfig {
     /// Back end.

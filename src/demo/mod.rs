@@ -49,6 +49,9 @@ pub struct DemoOptions {
     /// Folder for the sample catalog and tables; made if missing, used again if it is there
     #[arg(long, default_value = "data/demo")]
     pub dir: PathBuf,
+    /// Address to serve at
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8815")]
+    pub listen: String,
     /// Keep the server running afterwards
     #[arg(long)]
     pub serve: bool,
@@ -58,9 +61,9 @@ pub struct DemoOptions {
 ///
 /// # Errors
 /// Whatever making the tables, serving or retrieving meets.
-pub async fn run(options: DemoOptions, flags: Flags, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+pub async fn run(options: DemoOptions, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()> {
     let mut out = io::stdout();
-    let config = prepare(&options, &flags, &mut out).await?;
+    let config = prepare(&options, &mut out).await?;
     let app = App::build(config, Overrides::default()).await?;
     let listener = app.bind().await?;
     let address = listener.local_addr().map_err(failed("read the demo server's address"))?;
@@ -119,7 +122,7 @@ fn by_hand(address: SocketAddr) -> String {
 }
 
 /// Makes the sample data where it is missing, and answers the configuration that serves it.
-async fn prepare(options: &DemoOptions, flags: &Flags, out: &mut impl Write) -> Result<Config> {
+async fn prepare(options: &DemoOptions, out: &mut impl Write) -> Result<Config> {
     let dir = &options.dir;
     std::fs::create_dir_all(dir).map_err(failed(format!("create {}", dir.display())))?;
     let dir = dir.canonicalize().map_err(failed(format!("open {}", dir.display())))?;
@@ -132,7 +135,8 @@ async fn prepare(options: &DemoOptions, flags: &Flags, out: &mut impl Write) -> 
     }
     let verb = if made { "found" } else { "made" };
     say(out, &format!("{verb} a sample feature store in {}", dir.display()))?;
-    Ok(Config::load(Some(&config_file), crate::config::environment(), flags)?.into_config())
+    let flags = Flags { listen: Some(options.listen.clone()), ..Flags::default() };
+    Ok(Config::load(Some(&config_file), crate::config::environment(), &flags)?.into_config())
 }
 
 /// The last file to be written: where it exists, the sample data is complete.

@@ -4,7 +4,6 @@
 //! moment at which something was recorded about a whole entity. Both ends of the range count; rows with a null key
 //! do not, since they describe nobody.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
@@ -29,10 +28,10 @@ use crate::table::ScanFilter;
 use crate::table::read::{ScanSpec, TableScan};
 use crate::table::FooterCache;
 
-/// The columns of a range spine: the keys by name, then the event timestamp.
+/// The columns of a range spine: the keys in order of first appearance, then the event timestamp.
 #[derive(Debug)]
 pub(super) struct RangeSpine {
-    keys: BTreeMap<String, DataType>,
+    keys: Vec<(String, DataType)>,
     unit: TimeUnit,
     range: TimeRange,
 }
@@ -41,19 +40,18 @@ impl RangeSpine {
     /// # Errors
     /// [`Error::InvalidRequest`] if no view has all join keys, [`Error::SchemaMismatch`] if views disagree on a type.
     pub(super) fn try_new(views: &[BoundView], range: TimeRange) -> Result<Self> {
-        let mut keys: BTreeMap<String, DataType> = BTreeMap::new();
+        let mut keys: Vec<(String, DataType)> = Vec::new();
         for key in views.iter().flat_map(|view| &view.keys) {
             let (name, data_type) = (key.field.name(), key.field.data_type());
-            let common = match keys.get(name) {
-                Some(known) => common_type(name, known, data_type)?,
-                None => data_type.clone(),
-            };
-            keys.insert(name.clone(), common);
+            match keys.iter_mut().find(|(known, _)| known == name) {
+                Some((_, known)) => *known = common_type(name, known, data_type)?,
+                None => keys.push((name.clone(), data_type.clone())),
+            }
         }
         let unit = views.iter().map(|view| unit_of(view.timestamp.field.data_type())).max().unwrap_or(TimeUnit::Microsecond);
         let spine = Self { keys, unit, range };
         if spine.sources(views).next().is_none() {
-            let names: Vec<&str> = spine.keys.keys().map(String::as_str).collect();
+            let names: Vec<&str> = spine.keys.iter().map(|(name, _)| name.as_str()).collect();
             return Err(Error::invalid(
                 "historical.entity.range",
                 format!("no requested feature view has all join keys [{}]; send an entity dataframe", names.join(", ")),
@@ -139,7 +137,7 @@ impl RangeSpine {
         let start: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(self.literal(self.range.start)));
         let end: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(self.literal(self.range.end)));
         let mut predicate = binary(binary(Arc::clone(&instant), Operator::GtEq, start), Operator::And, binary(instant, Operator::LtEq, end));
-        for name in self.keys.keys() {
+        for (name, _) in &self.keys {
             predicate = binary(predicate, Operator::And, Arc::new(IsNotNullExpr::new(col(name, &schema)?)));
         }
         Ok(predicate)

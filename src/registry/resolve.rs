@@ -50,6 +50,14 @@ impl Registry {
             .ok_or_else(|| self.view_not_found(name))
     }
 
+    /// The feature view of this name with all its features.
+    ///
+    /// # Errors
+    /// [`Error::FeatureViewNotFound`].
+    pub fn resolve_view(&self, name: &str) -> Result<ResolvedView> {
+        Ok(resolved(self.feature_view(name)?, &Projection::default()))
+    }
+
     fn resolve_refs(&self, refs: &[FeatureRef]) -> Result<Vec<ResolvedView>> {
         if refs.is_empty() {
             return Err(Error::invalid(

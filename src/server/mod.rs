@@ -29,12 +29,15 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
+use crate::catalog::Catalogs;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ServerConfig};
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::historical::Historical;
 use crate::registry::RegistryReader;
-use crate::staging::Staging;
+use crate::staging::{Staging, Sweeper};
+use crate::table::{FooterCache, TableCacheConfig, Tables};
 use ipc_guard::IpcLimits;
 
 /// What the RPCs call.
@@ -45,6 +48,7 @@ struct Services {
     registry: Arc<dyn RegistryReader>,
     clock: Arc<dyn Clock>,
     limits: IpcLimits,
+    _sweeper: Sweeper,
 }
 
 /// What a test puts in the place of the real thing.
@@ -68,9 +72,18 @@ impl App {
     /// What opening the catalogs, definitions and staging area may fail with.
     pub async fn build(config: Config, overrides: Overrides) -> Result<Self> {
         let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let registry = crate::registry::open(&config.registry).await?;
+        let registry = crate::registry::open(&config.registry, config.catalogs.keys().cloned());
         let staging = Arc::new(Staging::try_new(&config.staging, Arc::clone(&clock))?);
-        let historical = Historical::new(Arc::clone(&registry), Arc::clone(&staging));
+        let sweeper = staging.sweep_in_background();
+        let caches = TableCacheConfig { size: config.tables.metadata_cache, ..TableCacheConfig::default() };
+        let tables = Arc::new(Tables::new(Catalogs::connect(&config.catalogs)?, caches));
+        let historical = Historical::new(
+            Arc::clone(&registry),
+            tables,
+            Arc::clone(&staging),
+            Arc::new(Engine::try_new(&config.engine)?),
+            Arc::new(FooterCache::new(config.tables.footer_cache.as_u64())),
+        );
         let limits = IpcLimits {
             max_message_bytes: config.server.max_message_size.as_u64(),
             ..IpcLimits::default()
@@ -81,6 +94,7 @@ impl App {
             registry,
             clock,
             limits,
+            _sweeper: sweeper,
         });
         Ok(Self {
             services,

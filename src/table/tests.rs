@@ -325,19 +325,19 @@ async fn missing_tables_and_files_are_told_apart() {
     remove(&fixture, "-m0.avro");
     let error = fixture.tables.pin(&fixture.name, None).await.unwrap_err();
     assert!(
-        matches!(&error, Error::FileNotFound { path, .. } if path.ends_with("-m0.avro")),
+        matches!(error.root(), Error::FileNotFound { path, .. } if path.ends_with("-m0.avro")),
         "{error}"
     );
     remove(&fixture, "snap-");
     let error = fixture.tables.pin(&fixture.name, None).await.unwrap_err();
     assert!(
-        matches!(&error, Error::FileNotFound { path, .. } if path.contains("snap-")),
+        matches!(error.root(), Error::FileNotFound { path, .. } if path.contains("snap-")),
         "{error}"
     );
     std::fs::remove_file(metadata.trim_start_matches("file://")).unwrap();
     let error = fixture.tables.pin(&fixture.name, None).await.unwrap_err();
     assert!(
-        matches!(&error, Error::FileNotFound { path, .. } if path.ends_with(".metadata.json")),
+        matches!(error.root(), Error::FileNotFound { path, .. } if path.ends_with(".metadata.json")),
         "{error}"
     );
 }

@@ -1,4 +1,4 @@
-//! Uploaded entity dataframes.
+//! The `[staging]` section.
 
 use std::time::Duration;
 

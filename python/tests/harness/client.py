@@ -1,0 +1,74 @@
+"""The JSON texts of the wire contract, sent through stock pyarrow.flight."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.flight as flight
+
+
+def command(request: dict[str, Any]) -> flight.FlightDescriptor:
+    """A command descriptor that carries a request as JSON."""
+    return flight.FlightDescriptor.for_command(json.dumps(request).encode())
+
+
+def historical_request(features: list[str] | str, entity: dict[str, Any] | None, **options: Any) -> dict[str, Any]:
+    """A historical request; a string names a feature service, a list features."""
+    chosen = {"feature_service": features} if isinstance(features, str) else {"features": features}
+    source = {} if entity is None else {"entity": entity}
+    return {"historical": {**chosen, **options, **source}}
+
+
+class Client:
+    """One Flight connection, and the calls a user makes on it."""
+
+    def __init__(self, location: str) -> None:
+        """Connect to a server."""
+        self.flight = flight.connect(location)
+
+    def upload(self, frame: pa.Table, max_chunksize: int | None = None) -> dict[str, Any]:
+        """Stage an entity dataframe; return what the server says about it."""
+        writer, reader = self.flight.do_put(command({"upload_entities": {}}), frame.schema)
+        with writer:
+            writer.write_table(frame, max_chunksize)
+            writer.done_writing()
+            reply = reader.read()
+        return json.loads(reply.to_pybytes())
+
+    def get(self, request: dict[str, Any]) -> pa.Table:
+        """DoGet with the request itself as the ticket."""
+        return self.flight.do_get(flight.Ticket(json.dumps(request).encode())).read_all()
+
+    def historical(self, frame: pa.Table, features: list[str] | str, **options: Any) -> pa.Table:
+        """Join features to a dataframe: upload, then DoGet."""
+        upload = self.upload(frame)
+        return self.get(historical_request(features, {"upload": upload["upload"]}, **options))
+
+    def range(self, start: str, end: str, features: list[str] | str, **options: Any) -> pa.Table:
+        """Features of every key and time within a range."""
+        return self.get(historical_request(features, {"range": {"start": start, "end": end}}, **options))
+
+    def exchange(self, frame: pa.Table, features: list[str] | str, **options: Any) -> pa.Table:
+        """Join features to a dataframe on one DoExchange call."""
+        writer, reader = self.flight.do_exchange(command(historical_request(features, None, **options)))
+        with writer:
+            writer.begin(frame.schema)
+            writer.write_table(frame)
+            writer.done_writing()
+            return reader.read_all()
+
+    def info(self, request: dict[str, Any]) -> flight.FlightInfo:
+        """Plan a request."""
+        return self.flight.get_flight_info(command(request))
+
+    def get_info(self, info: flight.FlightInfo) -> pa.Table:
+        """Fetch every endpoint of a planned request."""
+        parts = [self.flight.do_get(endpoint.ticket).read_all() for endpoint in info.endpoints]
+        return pa.concat_tables(parts)
+
+    def explain(self, request: dict[str, Any]) -> str:
+        """The plan text of a request, which runs it."""
+        results = self.flight.do_action(flight.Action("explain", json.dumps(request).encode()))
+        return b"".join(result.body.to_pybytes() for result in results).decode()

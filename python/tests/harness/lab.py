@@ -1,0 +1,72 @@
+"""A warehouse, its definitions and a server over them: what one test module needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.table import Table
+
+from harness.client import Client
+from harness.definitions import Definitions
+from harness.server import Server
+from harness.warehouse import Warehouse
+
+
+class Lab:
+    """Fill `warehouse` and `definitions`, `start`, then ask `client`."""
+
+    def __init__(self, directory: Path) -> None:
+        """Prepare an empty lab in a directory of its own."""
+        self.directory = directory
+        self.warehouse = Warehouse(directory / "data")
+        self.definitions = Definitions()
+        self.features_path = directory / "features.toml"
+        self._server: Server | None = None
+        self._client: Client | None = None
+
+    def add(
+        self, view: str, keys: list[str], *batches: pa.Table, write: dict[str, Any] | None = None, **options: Any
+    ) -> Table:
+        """Write a table `lab.<view>` and define a view over it; `options` go to the definitions."""
+        table = self.warehouse.write(f"lab.{view}", *batches, **(write or {}))
+        self.definitions.view(view, f"lab.{view}", keys, **options)
+        return table
+
+    def publish(self) -> None:
+        """Write the definitions where the server reads them."""
+        self.features_path.write_text(self.definitions.render())
+
+    def start(self, **sections: dict[str, Any]) -> Lab:
+        """Serve the lab; `sections` add to the configuration file, with `_` for a dot."""
+        self.publish()
+        config = {
+            "catalogs.default": self.warehouse.config(),
+            "registry": {"type": "toml", "path": str(self.features_path)},
+            **{name.replace("_", "."): values for name, values in sections.items()},
+        }
+        self._server = Server.serve(self.directory, config)
+        self._client = Client(self._server.location)
+        return self
+
+    @property
+    def server(self) -> Server:
+        """The running server."""
+        if self._server is None:
+            raise RuntimeError("the lab is not started")
+        return self._server
+
+    @property
+    def client(self) -> Client:
+        """A connection to the running server."""
+        if self._client is None:
+            raise RuntimeError("the lab is not started")
+        return self._client
+
+    def stop(self) -> None:
+        """Stop the server if it was started."""
+        if self._client is not None:
+            self._client.flight.close()
+        if self._server is not None:
+            self._server.stop()
