@@ -324,6 +324,29 @@ fn time_bounds_are_inclusive_in_every_unit() {
     assert_eq!(pruned(days, &window(Some(2 * DAY_US), None)).by_time, 1);
 }
 
+/// Older writers truncated towards zero, so instants before 1970 stand one partition too high.
+#[test]
+fn partitions_before_1970_may_be_one_too_high() {
+    let schema = schema(PrimitiveType::Timestamptz);
+    let day = |day| {
+        let spec = PartitionSpec::builder(schema.clone())
+            .add_partition_field("time", "part", Transform::Day)
+            .unwrap();
+        FileEntry {
+            partition_spec: Arc::new(spec.build().unwrap()),
+            ..file(&schema, Transform::Void, Some(Literal::date(day)), &[])
+        }
+    };
+    let last_of_1969 = window(Some(-1), Some(-1));
+    assert_eq!(pruned(day(-1), &last_of_1969).total(), 0);
+    assert_eq!(pruned(day(0), &last_of_1969).total(), 0);
+    assert_eq!(pruned(day(1), &last_of_1969).by_time, 1);
+    assert_eq!(pruned(day(-2), &last_of_1969).by_time, 1);
+    let first_of_1970 = window(Some(0), Some(0));
+    assert_eq!(pruned(day(0), &first_of_1970).total(), 0);
+    assert_eq!(pruned(day(1), &first_of_1970).by_time, 1);
+}
+
 #[test]
 fn truncated_text_bounds_keep_what_they_cover() {
     let entry = file(
@@ -616,44 +639,49 @@ fn cases() -> impl Strategy<Value = Case> {
         Truncate(10),
     ]);
     let of_time = prop::sample::select(vec![Void, Identity, Hour, Day, Month, Year]);
-    // Around the epoch and far from it, at odd microseconds.
+    // Around the epoch, far from it, and where days meet (the library rounds half a second before one up).
+    let edge = || {
+        (-4..4i64, prop::sample::select(vec![-500_000, -1, 0, 1]))
+            .prop_map(|(day, us)| day * DAY_US + us)
+    };
     let time = || {
         prop_oneof![
             -3 * DAY_US..3 * DAY_US,
             -2000 * DAY_US..2000 * DAY_US,
-            Just(0),
-            Just(-DAY_US),
-            Just(DAY_US - 1)
+            edge()
         ]
     };
-    let rows = prop::collection::vec((-40..40i32, time()), 1..40);
-    let wanted = prop::collection::btree_set(-45..45i32, 0..6);
-    let window = (prop::option::of(time()), prop::option::of(time()));
-    (
-        key,
-        of_key,
-        of_time,
-        rows,
-        1..4usize,
-        any::<bool>(),
-        wanted,
-        window,
-    )
-        .prop_map(
-            |(key, of_key, of_time, rows, files, with_bounds, wanted, (start_us, end_us))| Case {
+    let rows = prop::collection::vec((-40..40i32, time()), 1..12);
+    // Keys and window ends at, just before and just after those of rows.
+    let wanted = prop::collection::vec((any::<prop::sample::Index>(), -1..2i32), 0..5);
+    let end = || prop::option::of((any::<prop::sample::Index>(), -1..2i64));
+    let layout = (key, of_key, of_time, 1..4usize, any::<bool>());
+    (layout, rows, wanted, (end(), end())).prop_map(
+        |((key, of_key, of_time, files, with_bounds), rows, wanted, (start, end))| {
+            let instant =
+                |(row, us): (prop::sample::Index, i64)| rows[row.index(rows.len())].1 + us;
+            let window = TimeWindow {
+                start_us: start.map(instant),
+                end_us: end.map(instant),
+            };
+            let near = |(row, by): (prop::sample::Index, i32)| rows[row.index(rows.len())].0 + by;
+            let wanted = wanted.into_iter().map(near).collect();
+            let of_key = if key.can(of_key) { of_key } else { Bucket(7) };
+            Case {
                 key,
-                transforms: (if key.can(of_key) { of_key } else { Bucket(7) }, of_time),
+                transforms: (of_key, of_time),
                 rows,
                 files,
                 with_bounds,
                 wanted,
-                window: TimeWindow { start_us, end_us },
-            },
-        )
+                window,
+            }
+        },
+    )
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(6000))]
 
     #[test]
     fn no_file_with_a_matching_row_is_dropped(case in cases()) {
