@@ -21,7 +21,7 @@ use murre::table::layout::PartitionBy;
 use murre::table::write::write;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 const DEFINITIONS: &str = r#"
 project = "test"
@@ -103,8 +103,13 @@ impl TestServer {
 
     /// A new connection.
     pub(crate) async fn client(&self) -> FlightClient {
+        FlightClient::new(self.channel().await)
+    }
+
+    /// A new connection, for a client without conveniences.
+    pub(crate) async fn channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
-        FlightClient::new(endpoint.connect().await.unwrap())
+        endpoint.connect().await.unwrap()
     }
 }
 

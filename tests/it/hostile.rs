@@ -54,7 +54,7 @@ async fn mutated_uploads_and_tickets_leave_the_server_well() {
     let store = Store::new(&[rows([(1, 10, 1.0)])], Vec::new()).await;
     let server = store.serve().await;
     let mut client = server.client().await;
-    let mut raw = FlightServiceClient::connect(format!("http://{}", server.address)).await.unwrap();
+    let mut raw = FlightServiceClient::new(server.channel().await);
     let mut random = StdRng::seed_from_u64(7);
     let originals = messages().await;
     let before = resident_bytes();
