@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{
     SortColumn, SortOptions, cast, concat_batches, lexsort_to_indices, partition, take_record_batch,
 };
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use iceberg::arrow::{PartitionValueCalculator, arrow_struct_to_literal, schema_to_arrow_schema};
 use iceberg::spec::{
@@ -92,7 +92,7 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         let column = batch
             .column_by_name(field.name())
             .ok_or_else(|| mismatch(field.name(), expected(), "no column"))?;
-        if !column.data_type().equals_datatype(field.data_type()) {
+        if !accepts(field.data_type(), column.data_type()) {
             return Err(mismatch(
                 field.name(),
                 expected(),
@@ -102,10 +102,18 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         if !field.is_nullable() && column.null_count() > 0 {
             return Err(mismatch(field.name(), "no nulls".to_owned(), "nulls"));
         }
-        // Types are equal up to field ids of nested fields, which this adds.
         columns.push(cast(column, field.data_type()).map_err(Error::arrow("add field ids"))?);
     }
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(Error::arrow("build batch"))
+}
+
+/// Whether a column can be written as it is: equal up to nested field ids, the name of UTC and the width of offsets.
+fn accepts(expected: &DataType, found: &DataType) -> bool {
+    match (expected, found) {
+        (DataType::Timestamp(a, Some(_)), DataType::Timestamp(b, Some(_))) => a == b,
+        (DataType::LargeBinary, DataType::Binary) => true,
+        _ => found.equals_datatype(expected),
+    }
 }
 
 /// Rows by partition first, then by the table's sort order.
