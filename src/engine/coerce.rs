@@ -113,7 +113,7 @@ fn whole_numbers(column: &str, array: &ArrayRef, target: &DataType) -> Result<Ar
         .map(|value| match value {
             Some(value) if value.is_nan() => Ok(None),
             Some(value) if value.fract() == 0.0 && value.abs() <= MAX_WHOLE => Ok(Some(value as i64)),
-            Some(value) => Err(mismatch(column, "whole numbers up to 2^53", value)),
+            Some(value) => Err(mismatch(column, format!("whole numbers up to 2^53, for {target}"), value)),
             None => Ok(None),
         })
         .collect::<Result<Int64Array>>()?;
