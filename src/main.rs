@@ -10,7 +10,7 @@ use clap::Parser;
 use murre::config::{Config, LoadedConfig, TelemetryConfig};
 use murre::demo;
 use murre::error::{Error, Result};
-use murre::server::{App, Overrides};
+use murre::server::{App, Overrides, ipc_guard};
 use murre::{registry, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,7 +18,9 @@ use cli::{Cli, Command};
 
 /// `EX_USAGE`: the command line, the configuration or the definitions are wrong.
 const USAGE: u8 = 64;
+
 fn main() -> ExitCode {
+    ipc_guard::quiet_caught_panics();
     let done = match Cli::try_parse() {
         Ok(cli) => run(cli.command),
         Err(usage) => {

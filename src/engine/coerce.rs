@@ -188,10 +188,6 @@ fn with_zone(array: &ArrayRef, unit: TimeUnit, zone: &Arc<str>) -> Result<ArrayR
     cast(&integers, &DataType::Timestamp(unit, Some(Arc::clone(zone)))).map_err(Error::arrow("set a time zone"))
 }
 
-fn same_value(column: &str, array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
-    null_where_inexact(column, array, target)
-}
-
 fn null_where_inexact(column: &str, array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
     let converted = try_cast(column, array, target)?;
     let exact = exact(column, array, &converted)?;

@@ -36,7 +36,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::historical::Historical;
 use crate::registry::RegistryReader;
-use crate::staging::Staging;
+use crate::staging::{Staging, Sweeper};
 use crate::table::{FooterCache, TableCacheConfig, Tables};
 use ipc_guard::IpcLimits;
 
@@ -48,6 +48,7 @@ struct Services {
     registry: Arc<dyn RegistryReader>,
     clock: Arc<dyn Clock>,
     limits: IpcLimits,
+    _sweeper: Sweeper,
 }
 
 /// What a test puts in the place of the real thing.
@@ -73,6 +74,7 @@ impl App {
         let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let registry = crate::registry::open(&config.registry, config.catalogs.keys().cloned());
         let staging = Arc::new(Staging::try_new(&config.staging, Arc::clone(&clock))?);
+        let sweeper = staging.sweep_in_background();
         let caches = TableCacheConfig { size: config.tables.metadata_cache, ..TableCacheConfig::default() };
         let tables = Arc::new(Tables::new(Catalogs::connect(&config.catalogs)?, caches));
         let historical = Historical::new(
@@ -92,6 +94,7 @@ impl App {
             registry,
             clock,
             limits,
+            _sweeper: sweeper,
         });
         Ok(Self {
             services,

@@ -31,8 +31,8 @@ pub mod write;
 
 pub use files::FileIndex;
 pub use layout::{KeyFilter, ScanFilter, SortedKeys};
-pub use read::FooterCache;
 use manifests::ManifestCache;
+pub use read::FooterCache;
 
 /// How much table metadata is kept, and how it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -101,7 +101,8 @@ impl Spine {
     }
 }
 
-fn check_rows(before: usize, more: usize) -> Result<usize> {
+/// The sum, if every row can have a number.
+pub(super) fn check_rows(before: usize, more: usize) -> Result<usize> {
     let rows = before.saturating_add(more);
     if rows >= NONE as usize {
         return Err(Error::Unsupported {

@@ -188,10 +188,10 @@ fn bytes_of(bound: &Datum) -> Option<&[u8]> {
 fn time_may_match(file: &FileEntry, field_id: i32, window: &TimeWindow) -> bool {
     let (lower, upper) = bounds_of(file, field_id);
     let min = lower
-        .and_then(|bound| instants_of(bound))
+        .and_then(instants_of)
         .map_or(i64::MIN, |(first, _)| first);
     let max = upper
-        .and_then(|bound| instants_of(bound))
+        .and_then(instants_of)
         .map_or(i64::MAX, |(_, last)| last);
     window.overlaps(min, max)
         && partitions_of(file, field_id).all(|(field, value)| match value {

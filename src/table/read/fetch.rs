@@ -2,6 +2,10 @@
 //!
 //! The wanted rows of a row group are one job. Jobs decode ahead in tasks of their own, each at most a few batches
 //! beyond what has been taken, and their output is taken in address order. All tasks end when the stream is dropped.
+//!
+//! Whether scattered rows are skipped to or the whole row group is decoded and filtered is left to the parquet crate:
+//! its choice by the density of the selection was within noise of the better of the two at every density tried, from
+//! 0.01 % to all rows.
 
 use std::ops::Range;
 use std::sync::Arc;

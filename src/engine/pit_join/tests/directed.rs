@@ -1,147 +1,24 @@
 //! Single properties of the operator, each by an example made for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow::array::{
-    ArrayRef, AsArray, Int32Array, Int64Array, Int64Builder, ListBuilder, MapBuilder, RecordBatch,
-    StringArray, StringBuilder, StructArray,
+    ArrayRef, AsArray, Int32Array, Int64Builder, ListBuilder, MapBuilder, StringBuilder,
+    StructArray,
 };
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Field, Fields, Int32Type, Schema, TimeUnit};
+use arrow::datatypes::{Field, Fields, Int32Type, TimeUnit};
 use arrow::util::pretty::pretty_format_batches;
-use datafusion::error::DataFusionError;
-use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool, UnboundedMemoryPool};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use datafusion::physical_plan::{Distribution, ExecutionPlan, collect, execute_stream};
-use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use datafusion::physical_plan::{Distribution, ExecutionPlan, collect};
 use insta::assert_snapshot;
 use rstest::rstest;
 
-use super::super::{FetchColumns, FetchRows, PitJoinExec, PitView, PitViewReport};
-use super::source::{Layout, TableSource, context, memory, scan, scan_schema};
-use super::{batch, timestamps};
-use crate::error::{Error, ErrorKind, Result};
-use crate::model::RowAddress;
-
-const MICRO: TimeUnit = TimeUnit::Microsecond;
-
-/// A view `v` of one Int64 key `id`, one feature `value`, no created time.
-struct Table {
-    unit: TimeUnit,
-    ttl: Option<Duration>,
-    keys: Vec<Option<i64>>,
-    events: Vec<Option<i64>>,
-    values: Vec<i32>,
-}
-
-impl Table {
-    fn of(unit: TimeUnit, rows: &[(i64, i64, i32)]) -> Self {
-        let keys = rows.iter().map(|row| Some(row.0)).collect();
-        let events = rows.iter().map(|row| Some(row.1)).collect();
-        Self {
-            unit,
-            ttl: None,
-            keys,
-            events,
-            values: rows.iter().map(|row| row.2).collect(),
-        }
-    }
-
-    fn with_ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
-        self
-    }
-
-    fn ranking(&self) -> Vec<(String, ArrayRef)> {
-        let keys: ArrayRef = Arc::new(self.keys.iter().copied().collect::<Int64Array>());
-        let events = timestamps(self.unit, self.events.iter().copied());
-        vec![("id".to_owned(), keys), ("event".to_owned(), events)]
-    }
-
-    fn source(&self) -> TableSource {
-        let mut columns = self.ranking();
-        columns.push((
-            "value".to_owned(),
-            Arc::new(Int32Array::from(self.values.clone())),
-        ));
-        TableSource::new(batch(columns), vec![2], &self.layout())
-    }
-
-    fn layout(&self) -> Layout {
-        Layout {
-            files: vec![(0..self.keys.len()).collect()],
-            batch_rows: 8192,
-        }
-    }
-
-    fn view(&self) -> PitView {
-        view(self.ttl, Arc::new(self.source()))
-    }
-
-    fn scan(&self) -> Arc<dyn ExecutionPlan> {
-        scan(&batch(self.ranking()), &self.layout())
-    }
-}
-
-fn view(ttl: Option<Duration>, fetch: Arc<dyn FetchRows>) -> PitView {
-    let features = vec![Field::new("value", DataType::Int32, false)];
-    PitView {
-        name: "v".to_owned(),
-        keys: vec![0],
-        ttl,
-        has_created: false,
-        fetch,
-        features,
-    }
-}
-
-/// A spine of an Int64 key `id` and instants `ts`.
-fn spine(unit: TimeUnit, rows: &[(i64, i64)]) -> Arc<dyn ExecutionPlan> {
-    let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
-    let instants = timestamps(unit, rows.iter().map(|row| Some(row.1)));
-    let rows = batch(vec![("id".to_owned(), keys), ("ts".to_owned(), instants)]);
-    let schema = rows.schema();
-    memory(vec![rows], schema)
-}
-
-fn join_one(
-    spine: Arc<dyn ExecutionPlan>,
-    scan: Arc<dyn ExecutionPlan>,
-    view: PitView,
-) -> Arc<PitJoinExec> {
-    Arc::new(PitJoinExec::try_new(spine, 1, 2, vec![(scan, view)]).unwrap())
-}
-
-fn unbounded() -> Arc<TaskContext> {
-    let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
-    context(8192, &pool)
-}
-
-/// The feature `value` of each output row.
-async fn values(unit: TimeUnit, rows: &[(i64, i64)], table: &Table) -> Vec<Option<i32>> {
-    let batches = collect(
-        join_one(spine(unit, rows), table.scan(), table.view()),
-        unbounded(),
-    )
-    .await
-    .unwrap();
-    batches
-        .iter()
-        .flat_map(|batch| {
-            batch
-                .column(2)
-                .as_primitive::<Int32Type>()
-                .iter()
-                .collect::<Vec<_>>()
-        })
-        .collect()
-}
+use super::super::{PitJoinExec, PitView, PitViewReport};
+use super::batch;
+use super::fixture::{MICRO, Table, join_one, spine, unbounded, values, view};
+use super::source::{Layout, TableSource, scan};
 
 #[tokio::test]
 async fn both_ends_of_the_window_are_inclusive() {
@@ -236,234 +113,6 @@ async fn an_empty_table_gives_nulls() {
         values(MICRO, &[(1, 1), (1, 1)], &Table::of(MICRO, &[])).await,
         [None, None]
     );
-}
-
-/// A partition that counts how often it is started.
-#[derive(Debug)]
-struct Scripted {
-    schema: Arc<Schema>,
-    starts: Arc<AtomicUsize>,
-    script: fn(Arc<AtomicUsize>) -> BoxStream<'static, Result<RecordBatch, DataFusionError>>,
-}
-
-impl PartitionStream for Scripted {
-    fn schema(&self) -> &Arc<Schema> {
-        &self.schema
-    }
-
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        self.starts.fetch_add(1, Ordering::SeqCst);
-        let stream = (self.script)(Arc::clone(&self.starts));
-        Box::pin(RecordBatchStreamAdapter::new(
-            Arc::clone(&self.schema),
-            stream,
-        ))
-    }
-}
-
-fn scripted(
-    starts: &Arc<AtomicUsize>,
-    partitions: usize,
-    script: fn(Arc<AtomicUsize>) -> BoxStream<'static, Result<RecordBatch, DataFusionError>>,
-) -> Arc<dyn ExecutionPlan> {
-    let columns = Table::of(MICRO, &[]).ranking();
-    let schema = scan_schema(
-        batch(columns)
-            .schema()
-            .fields()
-            .iter()
-            .map(|field| field.as_ref().clone()),
-    );
-    let partition = || -> Arc<dyn PartitionStream> {
-        Arc::new(Scripted {
-            schema: Arc::clone(&schema),
-            starts: Arc::clone(starts),
-            script,
-        })
-    };
-    let partitions = (0..partitions).map(|_| partition()).collect();
-    Arc::new(
-        StreamingTableExec::try_new(Arc::clone(&schema), partitions, None, [], false, None)
-            .unwrap(),
-    )
-}
-
-/// One row: key 1 at 100 µs, at an address that the source of `Table::of(.., &[(1, 100, _)])` knows.
-fn one_row() -> RecordBatch {
-    let table = Table::of(MICRO, &[(1, 100, 7)]);
-    let address: ArrayRef = Arc::new(arrow::array::UInt64Array::from(vec![
-        RowAddress::new(0, 0).to_u64(),
-    ]));
-    let columns: Vec<ArrayRef> = table
-        .ranking()
-        .into_iter()
-        .map(|(_, column)| column)
-        .chain([address])
-        .collect();
-    let fields = batch(table.ranking())
-        .schema()
-        .fields()
-        .iter()
-        .map(|f| f.as_ref().clone())
-        .collect::<Vec<_>>();
-    RecordBatch::try_new(scan_schema(fields), columns).unwrap()
-}
-
-#[tokio::test]
-async fn an_empty_spine_starts_no_scan() {
-    let starts = Arc::new(AtomicUsize::new(0));
-    let scan = scripted(&starts, 2, |_| futures::stream::pending().boxed());
-    let join = join_one(spine(MICRO, &[]), scan, Table::of(MICRO, &[]).view());
-    let schema = join.schema();
-    assert_eq!(
-        collect(join, unbounded())
-            .await
-            .unwrap()
-            .iter()
-            .map(RecordBatch::num_rows)
-            .sum::<usize>(),
-        0
-    );
-    assert_eq!(starts.load(Ordering::SeqCst), 0);
-    assert_eq!(schema.field(2), &Field::new("value", DataType::Int32, true));
-}
-
-#[tokio::test]
-async fn an_error_of_a_scan_ends_the_output() {
-    let starts = Arc::new(AtomicUsize::new(0));
-    let scan = scripted(&starts, 2, |starts| {
-        // The first partition would never end.
-        if starts.load(Ordering::SeqCst) == 1 {
-            return futures::stream::pending().boxed();
-        }
-        let lost = Error::FileNotFound {
-            table: "t".to_owned(),
-            path: "p".to_owned(),
-        };
-        futures::stream::iter([Ok(one_row()), Err(lost.into())]).boxed()
-    });
-    let join = join_one(
-        spine(MICRO, &[(1, 100)]),
-        scan,
-        Table::of(MICRO, &[(1, 100, 7)]).view(),
-    );
-    let error = Error::from(collect(join, unbounded()).await.unwrap_err());
-    assert!(matches!(error, Error::FileNotFound { .. }), "{error}");
-}
-
-#[tokio::test]
-async fn a_scan_that_panics_is_an_error() {
-    let starts = Arc::new(AtomicUsize::new(0));
-    let scan = scripted(&starts, 1, |_| {
-        futures::stream::poll_fn(|_| panic!("a fault in a decoder")).boxed()
-    });
-    let join = join_one(
-        spine(MICRO, &[(1, 100)]),
-        scan,
-        Table::of(MICRO, &[]).view(),
-    );
-    let error = collect(join, unbounded()).await.unwrap_err();
-    assert!(
-        error.to_string().contains("a fault in a decoder"),
-        "{error}"
-    );
-}
-
-/// Fetches as told.
-#[derive(Debug)]
-struct BadFetch(fn() -> Vec<Result<RecordBatch>>);
-
-impl FetchRows for BadFetch {
-    fn fetch(
-        &self,
-        _: Vec<RowAddress>,
-        _: FetchColumns,
-    ) -> BoxStream<'static, Result<RecordBatch>> {
-        futures::stream::iter((self.0)()).boxed()
-    }
-}
-
-fn one_value(value: ArrayRef) -> RecordBatch {
-    batch(vec![("value".to_owned(), value)])
-}
-
-#[rstest]
-#[case::fails(|| vec![Err(Error::StorageUnavailable { path: "p".to_owned(), message: "m".to_owned() })], "unavailable")]
-#[case::fails_late(
-    || vec![Ok(one_value(Arc::new(Int32Array::from(vec![7])))), Err(Error::internal("read", "torn page"))],
-    "torn page"
-)]
-#[case::too_few(|| vec![], "1 rows were asked for by their addresses, 0 came")]
-#[case::too_many(
-    || vec![Ok(one_value(Arc::new(Int32Array::from(vec![7, 8]))))],
-    "1 rows were asked for by their addresses, 2 came"
-)]
-#[case::wrong_type(|| vec![Ok(one_value(Arc::new(StringArray::from(vec!["7"]))))], "expected columns of [Int32]")]
-#[tokio::test]
-async fn a_fetch_that_fails_ends_the_output(
-    #[case] script: fn() -> Vec<Result<RecordBatch>>,
-    #[case] message: &str,
-) {
-    let table = Table::of(MICRO, &[(1, 100, 7)]);
-    let join = join_one(
-        spine(MICRO, &[(1, 100)]),
-        table.scan(),
-        view(None, Arc::new(BadFetch(script))),
-    );
-    let error = collect(join, unbounded()).await.unwrap_err();
-    assert!(error.to_string().contains(message), "{error}");
-}
-
-/// Counts itself out when dropped.
-struct Running(Arc<AtomicUsize>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-fn endless(starts: Arc<AtomicUsize>) -> impl Stream<Item = Result<RecordBatch, DataFusionError>> {
-    let running = Running(starts);
-    futures::stream::repeat_with(move || {
-        let _held = &running;
-        Ok(one_row())
-    })
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropping_the_output_stops_the_scans() {
-    let running = Arc::new(AtomicUsize::new(0));
-    let scan = scripted(&running, 2, |starts| endless(starts).boxed());
-    let join = join_one(
-        spine(MICRO, &[(1, 100)]),
-        scan,
-        Table::of(MICRO, &[(1, 100, 7)]).view(),
-    );
-    let mut output = execute_stream(join, unbounded()).unwrap();
-    let first = tokio::time::timeout(Duration::from_millis(100), output.next()).await;
-    assert!(first.is_err(), "the scans have no end");
-    assert_eq!(running.load(Ordering::SeqCst), 2);
-    drop(output);
-    let stopped = async {
-        while running.load(Ordering::SeqCst) > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(1), stopped)
-        .await
-        .expect("the scans stop");
-}
-
-#[tokio::test]
-async fn over_the_pool_is_resource_exhausted() {
-    let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(4096));
-    let rows: Vec<_> = (0..10_000).map(|row| (row, row)).collect();
-    let table = Table::of(MICRO, &[(1, 100, 7)]);
-    let join = join_one(spine(MICRO, &rows), table.scan(), table.view());
-    let error = Error::from(collect(join, context(8192, &pool)).await.unwrap_err());
-    assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
-    assert_eq!(pool.reserved(), 0);
 }
 
 fn map(entries: &[(&str, i64)]) -> ArrayRef {
@@ -673,4 +322,18 @@ fn what_does_not_fit_together_is_refused() {
     assert_snapshot!(refusal(good(), 0, table.view()), @"column `id`: expected a timestamp, found Int64");
     assert_snapshot!(refusal(good(), 1, PitView { keys: vec![1], ..table.view() }), @"column `ts`: expected Int64 (as in v), found Timestamp(µs)");
     assert_snapshot!(refusal(good(), 1, PitView { has_created: true, ..table.view() }), @"plan point-in-time join: the scan of v has 3 columns instead of 4");
+}
+
+#[tokio::test]
+async fn spine_columns_beyond_the_output_only_serve_the_join() {
+    let table = Table::of(MICRO, &[(1, 100, 7)]);
+    for kept in 0..2 {
+        let views = vec![(table.scan(), table.view())];
+        let join =
+            PitJoinExec::try_new(spine(MICRO, &[(1, 100), (2, 100)]), 1, kept, views).unwrap();
+        let found = collect(Arc::new(join), unbounded()).await.unwrap();
+        assert_eq!(found[0].num_columns(), kept + 1);
+        let values = found[0].column(kept).as_primitive::<Int32Type>();
+        assert_eq!(values.iter().collect::<Vec<_>>(), [Some(7), None]);
+    }
 }

@@ -177,3 +177,34 @@ fn mutate_bytes(rng: &mut StdRng, bytes: &mut Vec<u8>) {
         }
     }
 }
+
+#[test]
+#[ignore = "temp"]
+fn zz_raw() {
+    use futures::{StreamExt, TryStreamExt};
+    let corpus: Vec<Vec<Message>> = samples::all()
+        .iter()
+        .map(|sample| messages(&sample.schema, &sample.batches, &options(None)))
+        .collect();
+    let mut rng = StdRng::seed_from_u64(0xF117);
+    std::panic::set_hook(Box::new(|_| {}));
+    let (mut panics, mut ok, mut invalid) = (0, 0, 0);
+    for _ in 0..10_000 {
+        let mut upload = corpus[rng.random_range(0..corpus.len())].clone();
+        mutate_upload(&mut rng, &mut upload);
+        let data: Vec<_> = upload.into_iter().map(flight_data).map(Ok).collect();
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            futures::executor::block_on(
+                arrow_flight::decode::FlightRecordBatchStream::new_from_flight_data(futures::stream::iter(data).boxed())
+                    .try_collect::<Vec<_>>(),
+            )
+        }));
+        match run {
+            Err(_) => panics += 1,
+            Ok(Ok(b)) => { ok += 1; if b.iter().flat_map(RecordBatch::columns).any(|c| c.to_data().validate_full().is_err()) { invalid += 1; } }
+            Ok(Err(_)) => {}
+        }
+    }
+    let _ = std::panic::take_hook();
+    println!("RAW panics {panics} ok {ok} invalid {invalid}");
+}

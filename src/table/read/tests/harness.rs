@@ -64,6 +64,7 @@ pub(super) struct Table {
     pub(super) files: Vec<Arc<FileEntry>>,
     pub(super) mapping: Option<NameMapping>,
     pub(super) footers: Arc<FooterCache>,
+    pub(super) file_io: FileIO,
 }
 
 pub(super) fn iceberg_schema(fields: Vec<NestedField>) -> iceberg::spec::SchemaRef {
@@ -95,6 +96,7 @@ impl Table {
             files: Vec::new(),
             mapping: None,
             footers: Arc::new(FooterCache::new(1 << 20)),
+            file_io: FileIO::new_with_fs(),
         }
     }
 
@@ -187,7 +189,7 @@ impl Table {
         let place = Place {
             table: "n.t".to_owned(),
             schema: Arc::clone(&self.schema),
-            file_io: FileIO::new_with_fs(),
+            file_io: self.file_io.clone(),
             name_mapping: self.mapping.clone().map(Arc::new),
         };
         let scan =

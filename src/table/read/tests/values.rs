@@ -9,6 +9,7 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
+use iceberg::io::FileIO;
 use iceberg::spec::{ListType, MapType, NestedField, PrimitiveType, StructType, Type};
 use parquet::basic::{Repetition, Type as PhysicalType};
 use parquet::data_type::{Int96, Int96Type};
@@ -18,6 +19,7 @@ use parquet::schema::types::Type as ParquetType;
 use super::harness::{
     Layout, Table, addresses_of, collect, entry, fetched, plain_schema, rows_of, whole,
 };
+use crate::model::RowAddress;
 
 const ROWS: usize = 57;
 
@@ -227,6 +229,74 @@ async fn every_type_survives_reading_and_fetching() {
     let rows = fetched(&scan, wanted, &table.ids()).await.unwrap();
     let rows = arrow::compute::concat_batches(&batch.schema(), &rows).unwrap();
     assert_eq!(rows, rows_of(&expected, picked.into_iter()));
+}
+
+#[tokio::test]
+async fn any_store_will_do() {
+    let (mut table, batch) = everything();
+    let schema = Arc::clone(&table.schema);
+    table.add(&schema, &batch, &Layout::default());
+    let local = table.rows().await.unwrap();
+    let bytes = std::fs::read(table.path("data-0.parquet")).unwrap();
+    table.file_io = FileIO::new_with_memory();
+    let output = table.file_io.new_output("memory:///data-0.parquet");
+    output.unwrap().write(bytes.into()).await.unwrap();
+    table.edit(0, |entry| {
+        entry.path = "memory:///data-0.parquet".to_owned()
+    });
+    assert_eq!(table.rows().await.unwrap(), local);
+}
+
+#[tokio::test]
+async fn nesting_may_be_deep() {
+    let leaf = |id, name: &str| {
+        Arc::new(NestedField::optional(
+            id,
+            name,
+            Type::Primitive(PrimitiveType::Long),
+        ))
+    };
+    let numbers = Arc::new(NestedField::list_element(
+        5,
+        Type::Primitive(PrimitiveType::Long),
+        true,
+    ));
+    let list = NestedField::optional(4, "numbers", Type::List(ListType::new(numbers)));
+    let value = StructType::new(vec![leaf(3, "x"), Arc::new(list)]);
+    let map = MapType::optional(
+        6,
+        Type::Primitive(PrimitiveType::String),
+        7,
+        Type::Struct(value),
+    );
+    let maps = Arc::new(NestedField::list_element(2, Type::Map(map), false));
+    let field = NestedField::optional(1, "deep", Type::List(ListType::new(maps)));
+    let mut table = Table::new(vec![field]);
+    let schema = plain_schema(&table.schema);
+    let rows = [
+        r#"{"deep": [{"a": {"x": 1, "numbers": [1, 2]}, "b": null}, null, {}]}"#,
+        r#"{"deep": null}"#,
+        r#"{"deep": []}"#,
+        r#"{"deep": [{"c": {"x": null, "numbers": []}}, {"d": {"x": 4, "numbers": null}}]}"#,
+    ];
+    let json = rows.repeat(9).join("\n");
+    let mut reader = arrow_json::ReaderBuilder::new(schema)
+        .build(json.as_bytes())
+        .unwrap();
+    let batch = reader.next().unwrap().unwrap();
+    let written = Arc::clone(&table.schema);
+    let layout = Layout {
+        group_rows: 11,
+        page_rows: 2,
+        ..Layout::default()
+    };
+    table.add(&written, &batch, &layout);
+    assert_eq!(table.rows().await.unwrap(), batch);
+    let wanted = [0, 3, 12, 13, 35];
+    let addresses = wanted.map(|row| RowAddress::new(0, row)).to_vec();
+    let rows = fetched(&table.scan_all(), addresses, &[1]).await.unwrap();
+    let rows = arrow::compute::concat_batches(&batch.schema(), &rows).unwrap();
+    assert_eq!(rows, rows_of(&batch, wanted.into_iter()));
 }
 
 /// As Spark and Impala once wrote timestamps; year 0001 is beyond what nanoseconds could hold.
