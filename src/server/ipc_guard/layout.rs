@@ -212,7 +212,10 @@ impl Walk<'_> {
     /// A buffer of `needed` bytes; what is beyond them is cut off.
     fn buffer(&mut self, needed: usize, what: &str) -> Checked<()> {
         match self.sizes.next() {
-            Some(&size) if size >= needed => Ok(self.layout.lengths.push(needed)),
+            Some(&size) if size >= needed => {
+                self.layout.lengths.push(needed);
+                Ok(())
+            }
             Some(&size) => Err(format!("its {what} need {needed} bytes, {size} are there")),
             None => Err(format!("its {what} buffer is missing")),
         }

@@ -29,7 +29,7 @@ fn cheaply(upload: Vec<Message>, limits: IpcLimits) -> Result<Vec<RecordBatch>> 
     let (resident, started) = (resident_bytes(), Instant::now());
     let outcome = decode(data, limits);
     assert!(
-        started.elapsed() < Duration::from_millis(500),
+        started.elapsed() < Duration::from_secs(1),
         "took {:?}",
         started.elapsed()
     );

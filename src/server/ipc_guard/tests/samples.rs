@@ -169,7 +169,7 @@ fn text() -> Sample {
         .iter()
         .map(|word| word.as_deref().map(str::as_bytes))
         .collect();
-    let uuids = (0..ROWS).map(|i| valid(i).then(|| [i as u8; 16]));
+    let uuids = (0..ROWS).map(|i| valid(i).then_some([i as u8; 16]));
     let uuids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(uuids, 16).unwrap();
     Sample::new(
         "text",
