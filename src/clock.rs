@@ -14,7 +14,10 @@ pub trait Clock: std::fmt::Debug + Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one door to the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one door to the machine's clock"
+    )]
     fn now(&self) -> SystemTime {
         SystemTime::now()
     }
@@ -43,7 +46,10 @@ impl Clock for ManualClock {
 }
 
 /// Waits on the runtime's timer; `interval`s and time limits are built on it.
-#[expect(clippy::disallowed_methods, reason = "the one door to the runtime's timer")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one door to the runtime's timer"
+)]
 pub async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }

@@ -216,7 +216,6 @@ EXTRA: dict[str, pa.Array] = {
     "null": pa.nulls(3),
     "boolean": pa.array([True, None, False]),
     "time": pa.array([1, None, 2], pa.time32("s")),
-    "run_end_encoded": pa.RunEndEncodedArray.from_arrays([2, 3], pa.array(["a", None])),
 }
 
 
@@ -226,6 +225,13 @@ def test_extra_columns_of_any_type_come_back(lab: Lab, kind: str) -> None:
     result = lab.client.historical(frame, REF)
     assert result["extra"].to_pylist() == EXTRA[kind].to_pylist()
     assert result["conv_rate"].to_pylist() == [0.4, 0.2, None]
+
+
+def test_run_end_encoding_is_refused_by_name(lab: Lab) -> None:
+    runs = pa.RunEndEncodedArray.from_arrays([2, 3], pa.array(["a", None]))
+    frame = drivers((2, at()), (1, at()), (3, at())).append_column("extra", runs)
+    with pytest.raises(pa.ArrowInvalid, match=r"column `extra`: run-end encoding.*not supported"):
+        lab.client.historical(frame, REF)
 
 
 def test_many_batches_keep_their_order(lab: Lab) -> None:

@@ -20,21 +20,33 @@ pub(super) struct Retrieval {
 }
 
 /// Uploads the entity dataframe, retrieves `features` for it, and asks what was read.
-pub(super) async fn retrieve(address: SocketAddr, entities: RecordBatch, features: &[&str]) -> Result<Retrieval> {
+pub(super) async fn retrieve(
+    address: SocketAddr,
+    entities: RecordBatch,
+    features: &[&str],
+) -> Result<Retrieval> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(failed)?;
     let mut client = FlightClient::new(endpoint.connect().await.map_err(failed)?);
     let started = Instant::now();
     let upload = upload(&mut client, entities).await?;
     let request = request(&upload, features);
-    let result = client.do_get(Ticket::new(request.clone())).await.map_err(failed)?;
+    let result = client
+        .do_get(Ticket::new(request.clone()))
+        .await
+        .map_err(failed)?;
     let batches = result.try_collect().await.map_err(failed)?;
     let took = started.elapsed();
     let explained = explain(&mut client, request).await?;
-    Ok(Retrieval { batches, took, explained })
+    Ok(Retrieval {
+        batches,
+        took,
+        explained,
+    })
 }
 
 fn request(upload: &str, features: &[&str]) -> String {
-    serde_json::json!({ "historical": { "features": features, "entity": { "upload": upload } } }).to_string()
+    serde_json::json!({ "historical": { "features": features, "entity": { "upload": upload } } })
+        .to_string()
 }
 
 async fn upload(client: &mut FlightClient, entities: RecordBatch) -> Result<String> {
@@ -51,9 +63,15 @@ async fn upload(client: &mut FlightClient, entities: RecordBatch) -> Result<Stri
 }
 
 async fn explain(client: &mut FlightClient, request: String) -> Result<String> {
-    let results = client.do_action(Action::new("explain", request)).await.map_err(failed)?;
+    let results = client
+        .do_action(Action::new("explain", request))
+        .await
+        .map_err(failed)?;
     let parts: Vec<_> = results.try_collect().await.map_err(failed)?;
-    Ok(parts.iter().map(|part| String::from_utf8_lossy(part)).collect())
+    Ok(parts
+        .iter()
+        .map(|part| String::from_utf8_lossy(part))
+        .collect())
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use iceberg::spec::{NestedField, PrimitiveType, Type};
@@ -125,7 +126,8 @@ impl SampleTable {
         let draws: Vec<Draw> = (first..last).map(|row| self.draw(row)).collect();
         let columns = (self.make)(&draws);
         let fields = self.columns.iter().zip(&columns);
-        let fields = fields.map(|((name, _), array)| Field::new(*name, array.data_type().clone(), true));
+        let fields =
+            fields.map(|((name, _), array)| Field::new(*name, array.data_type().clone(), true));
         let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         RecordBatch::try_new(schema, columns).map_err(Error::arrow("make sample rows"))
     }
@@ -133,44 +135,81 @@ impl SampleTable {
     fn draw(&self, row: u64) -> Draw {
         let noise = mix(row ^ (self.name.len() as u64) << 40);
         let hours = HISTORY_HOURS * HOUR_US as u64;
-        let time_us = START_US + (u128::from(row) * u128::from(hours) / u128::from(self.rows.max(1))) as i64;
-        Draw { key: (1_000 + noise % self.keys()) as i64, time_us, noise: mix(noise) }
+        let time_us =
+            START_US + (u128::from(row) * u128::from(hours) / u128::from(self.rows.max(1))) as i64;
+        Draw {
+            key: (1_000 + noise % self.keys()) as i64,
+            time_us,
+            noise: mix(noise),
+        }
     }
 }
 
 /// An entity dataframe of `rows` trips: who drove whom, and when.
 pub(super) fn trips(rows: u64, tables: &[SampleTable; 2]) -> Result<RecordBatch> {
     let noise = |row: u64, salt: u64| mix(row ^ salt << 48);
-    let pick = |row: u64, table: usize| (1_000 + noise(row, table as u64 + 1) % tables[table].keys()) as i64;
+    let pick = |row: u64, table: usize| {
+        (1_000 + noise(row, table as u64 + 1) % tables[table].keys()) as i64
+    };
     let span = HISTORY_HOURS * HOUR_US as u64;
-    let times = (0..rows).map(|row| START_US + (span * 9 / 10 + noise(row, 3) % (span / 10)) as i64);
+    let times =
+        (0..rows).map(|row| START_US + (span * 9 / 10 + noise(row, 3) % (span / 10)) as i64);
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("trip_id", Arc::new(Int64Array::from_iter_values(0..rows as i64))),
-        ("driver_id", Arc::new(Int64Array::from_iter_values((0..rows).map(|row| pick(row, 0))))),
-        ("customer_id", Arc::new(StringArray::from_iter_values((0..rows).map(|row| customer(pick(row, 1)))))),
+        (
+            "trip_id",
+            Arc::new(Int64Array::from_iter_values(0..rows as i64)),
+        ),
+        (
+            "driver_id",
+            Arc::new(Int64Array::from_iter_values(
+                (0..rows).map(|row| pick(row, 0)),
+            )),
+        ),
+        (
+            "customer_id",
+            Arc::new(StringArray::from_iter_values(
+                (0..rows).map(|row| customer(pick(row, 1))),
+            )),
+        ),
         ("event_timestamp", instants(times)),
     ];
     RecordBatch::try_from_iter(columns).map_err(Error::arrow("make sample trips"))
 }
 
 fn driver_stats(draws: &[Draw]) -> Vec<ArrayRef> {
-    let created = draws.iter().map(|draw| draw.time_us + (draw.noise % 3_600) as i64 * 1_000_000);
+    let created = draws
+        .iter()
+        .map(|draw| draw.time_us + (draw.noise % 3_600) as i64 * 1_000_000);
     vec![
-        Arc::new(Int64Array::from_iter_values(draws.iter().map(|draw| draw.key))),
+        Arc::new(Int64Array::from_iter_values(
+            draws.iter().map(|draw| draw.key),
+        )),
         instants(draws.iter().map(|draw| draw.time_us)),
         instants(created),
-        Arc::new(Float64Array::from_iter_values(draws.iter().map(|draw| ratio(draw.noise)))),
-        Arc::new(Float64Array::from_iter_values(draws.iter().map(|draw| ratio(mix(draw.noise))))),
-        Arc::new(Int32Array::from_iter_values(draws.iter().map(|draw| (draw.noise >> 32) as i32 & 0x3f))),
+        Arc::new(Float64Array::from_iter_values(
+            draws.iter().map(|draw| ratio(draw.noise)),
+        )),
+        Arc::new(Float64Array::from_iter_values(
+            draws.iter().map(|draw| ratio(mix(draw.noise))),
+        )),
+        Arc::new(Int32Array::from_iter_values(
+            draws.iter().map(|draw| (draw.noise >> 32) as i32 & 0x3f),
+        )),
     ]
 }
 
 fn customer_profile(draws: &[Draw]) -> Vec<ArrayRef> {
     let age = draws.iter().map(|draw| 18 + (draw.noise % 60) as i32);
-    let value = draws.iter().map(|draw| (draw.noise >> 20 & 0xf_ffff) as f64 / 100.0);
-    let segment = draws.iter().map(|draw| SEGMENTS[(draw.noise >> 50) as usize % SEGMENTS.len()]);
+    let value = draws
+        .iter()
+        .map(|draw| (draw.noise >> 20 & 0xf_ffff) as f64 / 100.0);
+    let segment = draws
+        .iter()
+        .map(|draw| SEGMENTS[(draw.noise >> 50) as usize % SEGMENTS.len()]);
     vec![
-        Arc::new(StringArray::from_iter_values(draws.iter().map(|draw| customer(draw.key)))),
+        Arc::new(StringArray::from_iter_values(
+            draws.iter().map(|draw| customer(draw.key)),
+        )),
         instants(draws.iter().map(|draw| draw.time_us)),
         Arc::new(Int32Array::from_iter_values(age)),
         Arc::new(Float64Array::from_iter_values(value)),
@@ -183,10 +222,12 @@ fn customer(key: i64) -> String {
 }
 
 fn instants(values: impl Iterator<Item = i64>) -> ArrayRef {
-    Arc::new(TimestampMicrosecondArray::from_iter_values(values).with_data_type(DataType::Timestamp(
-        TimeUnit::Microsecond,
-        Some("UTC".into()),
-    )))
+    Arc::new(
+        TimestampMicrosecondArray::from_iter_values(values).with_data_type(DataType::Timestamp(
+            TimeUnit::Microsecond,
+            Some("UTC".into()),
+        )),
+    )
 }
 
 /// A number in [0, 1) with four digits.

@@ -61,23 +61,33 @@ pub struct DemoOptions {
 ///
 /// # Errors
 /// Whatever making the tables, serving or retrieving meets.
-pub async fn run(options: DemoOptions, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+pub async fn run(
+    options: DemoOptions,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
     let mut out = io::stdout();
     let config = prepare(&options, &mut out).await?;
     let app = App::build(config, Overrides::default()).await?;
     let listener = app.bind().await?;
-    let address = listener.local_addr().map_err(failed("read the demo server's address"))?;
+    let address = listener
+        .local_addr()
+        .map_err(failed("read the demo server's address"))?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(app.serve(listener, async {
         let _ = stopped.await;
     }));
     let shown = show(&options, address, &mut out).await;
     if shown.is_ok() && options.serve {
-        say(&mut out, &format!("\nserving on grpc://{address}; stop with Ctrl-C"))?;
+        say(
+            &mut out,
+            &format!("\nserving on grpc://{address}; stop with Ctrl-C"),
+        )?;
         shutdown.await;
     }
     let _ = stop.send(());
-    server.await.map_err(|error| Error::internal("serve the demo", error))??;
+    server
+        .await
+        .map_err(|error| Error::internal("serve the demo", error))??;
     shown
 }
 
@@ -90,8 +100,17 @@ async fn show(options: &DemoOptions, address: SocketAddr, out: &mut impl Write) 
 }
 
 fn describe(retrieval: &Retrieval) -> Result<String> {
-    let rows: usize = retrieval.batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
-    let first: Vec<_> = retrieval.batches.iter().take(1).map(|batch| batch.slice(0, batch.num_rows().min(ROWS_SHOWN))).collect();
+    let rows: usize = retrieval
+        .batches
+        .iter()
+        .map(arrow::array::RecordBatch::num_rows)
+        .sum();
+    let first: Vec<_> = retrieval
+        .batches
+        .iter()
+        .take(1)
+        .map(|batch| batch.slice(0, batch.num_rows().min(ROWS_SHOWN)))
+        .collect();
     let table = pretty_format_batches(&first).map_err(Error::arrow("print the joined rows"))?;
     Ok(format!(
         "\nthe first of {rows} rows, joined with the features known at each event_timestamp:\n{table}\n\
@@ -102,7 +121,9 @@ fn describe(retrieval: &Retrieval) -> Result<String> {
 }
 
 fn by_hand(address: SocketAddr) -> String {
-    let features = FEATURES.map(|feature| format!("{feature:?}")).join(",\n                 ");
+    let features = FEATURES
+        .map(|feature| format!("{feature:?}"))
+        .join(",\n                 ");
     format!(
         r#"the same by hand, in Python (pip install pyarrow; start the server with `murre demo --serve`):
 
@@ -125,7 +146,9 @@ fn by_hand(address: SocketAddr) -> String {
 async fn prepare(options: &DemoOptions, out: &mut impl Write) -> Result<Config> {
     let dir = &options.dir;
     std::fs::create_dir_all(dir).map_err(failed(format!("create {}", dir.display())))?;
-    let dir = dir.canonicalize().map_err(failed(format!("open {}", dir.display())))?;
+    let dir = dir
+        .canonicalize()
+        .map_err(failed(format!("open {}", dir.display())))?;
     let config_file = dir.join("murre.toml");
     let made = config_file.exists();
     if !made {
@@ -134,8 +157,14 @@ async fn prepare(options: &DemoOptions, out: &mut impl Write) -> Result<Config> 
         write_file(&config_file, &configuration(&dir))?;
     }
     let verb = if made { "found" } else { "made" };
-    say(out, &format!("{verb} a sample feature store in {}", dir.display()))?;
-    let flags = Flags { listen: Some(options.listen.clone()), ..Flags::default() };
+    say(
+        out,
+        &format!("{verb} a sample feature store in {}", dir.display()),
+    )?;
+    let flags = Flags {
+        listen: Some(options.listen.clone()),
+        ..Flags::default()
+    };
     Ok(Config::load(Some(&config_file), crate::config::environment(), &flags)?.into_config())
 }
 
@@ -152,8 +181,12 @@ fn configuration(dir: &Path) -> String {
 
 async fn make(dir: &Path, rows: u64, out: &mut impl Write) -> Result<()> {
     remove_unfinished(dir)?;
-    say(out, &format!("making {rows} feature rows in {}", dir.display()))?;
-    let config: Config = toml::from_str(&configuration(dir)).map_err(|error| Error::internal("configure the demo", error))?;
+    say(
+        out,
+        &format!("making {rows} feature rows in {}", dir.display()),
+    )?;
+    let config: Config = toml::from_str(&configuration(dir))
+        .map_err(|error| Error::internal("configure the demo", error))?;
     let catalogs = Catalogs::connect(&config.catalogs)?;
     for table in data::tables(rows) {
         fill(&catalogs, &table).await?;
@@ -165,7 +198,9 @@ async fn make(dir: &Path, rows: u64, out: &mut impl Write) -> Result<()> {
 fn remove_unfinished(dir: &Path) -> Result<()> {
     let _ = std::fs::remove_file(dir.join("catalog.db"));
     match std::fs::remove_dir_all(dir.join("warehouse")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove an unfinished demo")(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("remove an unfinished demo")(error))
+        }
         _ => Ok(()),
     }
 }
@@ -174,8 +209,14 @@ async fn fill(catalogs: &Catalogs, sample: &SampleTable) -> Result<()> {
     let name = TableName::parse(CATALOG, &format!("demo.{}", sample.name))?;
     let new = NewTable {
         schema: sample.iceberg_schema()?,
-        partition_by: vec![PartitionBy::Bucket { column: sample.key.to_owned(), buckets: BUCKETS }],
-        sort_by: vec![sample.key.to_owned(), crate::historical::EVENT_TIMESTAMP.to_owned()],
+        partition_by: vec![PartitionBy::Bucket {
+            column: sample.key.to_owned(),
+            buckets: BUCKETS,
+        }],
+        sort_by: vec![
+            sample.key.to_owned(),
+            crate::historical::EVENT_TIMESTAMP.to_owned(),
+        ],
     };
     let table = create_table(catalogs, &name, new).await?;
     let progress = progress(sample);
@@ -192,7 +233,9 @@ async fn fill(catalogs: &Catalogs, sample: &SampleTable) -> Result<()> {
 fn progress(sample: &SampleTable) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:18} {wide_bar} {human_pos}/{human_len} rows")
         .expect("the template is well-formed");
-    ProgressBar::new(sample.rows).with_style(style).with_message(sample.name)
+    ProgressBar::new(sample.rows)
+        .with_style(style)
+        .with_message(sample.name)
 }
 
 fn write_file(path: &Path, text: &str) -> Result<()> {

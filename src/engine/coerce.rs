@@ -20,7 +20,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, PrimitiveArray, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, PrimitiveArray,
+    new_null_array,
 };
 use arrow::compute::kernels::cmp::{distinct, eq};
 use arrow::compute::{CastOptions, cast, cast_with_options, nullif};
@@ -32,8 +33,10 @@ use crate::error::{Error, Result};
 
 /// Greatest integer up to which every integer is a double.
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
-const NULL_ON_FAILURE: CastOptions<'static> =
-    CastOptions { safe: true, format_options: arrow::util::display::FormatOptions::new() };
+const NULL_ON_FAILURE: CastOptions<'static> = CastOptions {
+    safe: true,
+    format_options: arrow::util::display::FormatOptions::new(),
+};
 
 /// Coerces a join key column to the type of the table's column, by the table in the module's text.
 ///
@@ -45,19 +48,34 @@ pub fn coerce_key(column: &str, array: &ArrayRef, target: &DataType) -> Result<A
     }
     match (array.data_type(), target) {
         (DataType::Null, _) => Ok(new_null_array(target, array.len())),
-        (DataType::Dictionary(_, values), _) => coerce_key(column, &try_cast(column, array, values)?, target),
-        (from, DataType::Int32 | DataType::Int64) if from.is_integer() => try_cast(column, array, target),
-        (from, DataType::Int32 | DataType::Int64) if from.is_floating() => whole_numbers(column, array, target),
-        (DataType::LargeUtf8 | DataType::Utf8View, DataType::Utf8) => try_cast(column, array, target),
-        (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, DataType::FixedSizeBinary(16)) => {
-            parse_uuids(column, array)
+        (DataType::Dictionary(_, values), _) => {
+            coerce_key(column, &try_cast(column, array, values)?, target)
         }
-        (from, DataType::Binary | DataType::FixedSizeBinary(_)) if is_binary(from) => same_bytes(column, array, target),
+        (from, DataType::Int32 | DataType::Int64) if from.is_integer() => {
+            try_cast(column, array, target)
+        }
+        (from, DataType::Int32 | DataType::Int64) if from.is_floating() => {
+            whole_numbers(column, array, target)
+        }
+        (DataType::LargeUtf8 | DataType::Utf8View, DataType::Utf8) => {
+            try_cast(column, array, target)
+        }
+        (
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View,
+            DataType::FixedSizeBinary(16),
+        ) => parse_uuids(column, array),
+        (from, DataType::Binary | DataType::FixedSizeBinary(_)) if is_binary(from) => {
+            same_bytes(column, array, target)
+        }
         (DataType::Date64, DataType::Date32) => try_cast(column, array, target),
         (DataType::Timestamp(_, _), DataType::Date32) => whole_days(column, array),
-        (DataType::Timestamp(_, _), DataType::Timestamp(_, _)) => same_instant(column, array, target),
+        (DataType::Timestamp(_, _), DataType::Timestamp(_, _)) => {
+            same_instant(column, array, target)
+        }
         (from, DataType::Decimal128(_, _)) if from.is_integer() => try_cast(column, array, target),
-        (from, DataType::Decimal128(_, _)) if from.is_decimal() => null_where_inexact(column, array, target),
+        (from, DataType::Decimal128(_, _)) if from.is_decimal() => {
+            null_where_inexact(column, array, target)
+        }
         (from, _) => Err(mismatch(column, target.to_string(), from)),
     }
 }
@@ -70,16 +88,25 @@ pub fn coerce_timestamp(column: &str, array: &ArrayRef) -> Result<ArrayRef> {
     match array.data_type() {
         DataType::Timestamp(_, _) => Ok(Arc::clone(array)),
         DataType::Null => Ok(new_null_array(&utc_microseconds(), array.len())),
-        DataType::Date32 | DataType::Date64 => {
-            try_cast(column, &try_cast(column, array, &DataType::Timestamp(TimeUnit::Microsecond, None))?, &utc_microseconds())
-        }
+        DataType::Date32 | DataType::Date64 => try_cast(
+            column,
+            &try_cast(
+                column,
+                array,
+                &DataType::Timestamp(TimeUnit::Microsecond, None),
+            )?,
+            &utc_microseconds(),
+        ),
         other => Err(mismatch(column, "a timestamp", other)),
     }
 }
 
 /// Whether [`coerce_timestamp`] accepts the type.
 pub fn is_timestamp_like(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Timestamp(_, _) | DataType::Null | DataType::Date32 | DataType::Date64)
+    matches!(
+        data_type,
+        DataType::Timestamp(_, _) | DataType::Null | DataType::Date32 | DataType::Date64
+    )
 }
 
 fn utc_microseconds() -> DataType {
@@ -87,21 +114,33 @@ fn utc_microseconds() -> DataType {
 }
 
 fn try_cast(column: &str, array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
-    cast_with_options(array, target, &NULL_ON_FAILURE).map_err(|error| refuse(column, array, target, &error))
+    cast_with_options(array, target, &NULL_ON_FAILURE)
+        .map_err(|error| refuse(column, array, target, &error))
 }
 
 fn refuse(column: &str, array: &ArrayRef, target: &DataType, error: &ArrowError) -> Error {
-    mismatch(column, format!("a value of type {target} ({error})"), array.data_type())
+    mismatch(
+        column,
+        format!("a value of type {target} ({error})"),
+        array.data_type(),
+    )
 }
 
 fn mismatch(column: &str, expected: impl Into<String>, found: impl ToString) -> Error {
-    Error::SchemaMismatch { column: column.to_owned(), expected: expected.into(), found: found.to_string() }
+    Error::SchemaMismatch {
+        column: column.to_owned(),
+        expected: expected.into(),
+        found: found.to_string(),
+    }
 }
 
 fn is_binary(data_type: &DataType) -> bool {
     matches!(
         data_type,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
+        DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+            | DataType::FixedSizeBinary(_)
     )
 }
 
@@ -112,8 +151,14 @@ fn whole_numbers(column: &str, array: &ArrayRef, target: &DataType) -> Result<Ar
         .iter()
         .map(|value| match value {
             Some(value) if value.is_nan() => Ok(None),
-            Some(value) if value.fract() == 0.0 && value.abs() <= MAX_WHOLE => Ok(Some(value as i64)),
-            Some(value) => Err(mismatch(column, format!("whole numbers up to 2^53, for {target}"), value)),
+            Some(value) if value.fract() == 0.0 && value.abs() <= MAX_WHOLE => {
+                Ok(Some(value as i64))
+            }
+            Some(value) => Err(mismatch(
+                column,
+                format!("whole numbers up to 2^53, for {target}"),
+                value,
+            )),
             None => Ok(None),
         })
         .collect::<Result<Int64Array>>()?;
@@ -127,14 +172,24 @@ fn parse_uuids(column: &str, array: &ArrayRef) -> Result<ArrayRef> {
         .iter()
         .map(|value| value.map(|text| parse_uuid(column, text)).transpose())
         .collect::<Result<Vec<_>>>()?;
-    fixed_binary(column, parsed.iter().map(|value| value.as_ref().map(|id| &id.as_bytes()[..])), 16)
+    fixed_binary(
+        column,
+        parsed
+            .iter()
+            .map(|value| value.as_ref().map(|id| &id.as_bytes()[..])),
+        16,
+    )
 }
 
 fn parse_uuid(column: &str, text: &str) -> Result<Uuid> {
     Uuid::try_parse(text).map_err(|_| mismatch(column, "a uuid", format!("`{text}`")))
 }
 
-fn fixed_binary<'a>(column: &str, values: impl Iterator<Item = Option<&'a [u8]>>, size: i32) -> Result<ArrayRef> {
+fn fixed_binary<'a>(
+    column: &str,
+    values: impl Iterator<Item = Option<&'a [u8]>>,
+    size: i32,
+) -> Result<ArrayRef> {
     arrow::array::FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, size)
         .map(|array| Arc::new(array) as ArrayRef)
         .map_err(|_| mismatch(column, format!("values of {size} bytes"), "another length"))
@@ -143,14 +198,20 @@ fn fixed_binary<'a>(column: &str, values: impl Iterator<Item = Option<&'a [u8]>>
 fn same_bytes(column: &str, array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
     let bytes = try_cast(column, array, &DataType::Binary)?;
     match target {
-        DataType::FixedSizeBinary(size) => fixed_binary(column, bytes.as_binary::<i32>().iter(), *size),
+        DataType::FixedSizeBinary(size) => {
+            fixed_binary(column, bytes.as_binary::<i32>().iter(), *size)
+        }
         _ => Ok(bytes),
     }
 }
 
 fn whole_days(column: &str, array: &ArrayRef) -> Result<ArrayRef> {
     let naive = drop_zone(column, array)?;
-    let instants = try_cast(column, &naive, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+    let instants = try_cast(
+        column,
+        &naive,
+        &DataType::Timestamp(TimeUnit::Microsecond, None),
+    )?;
     let days = try_cast(column, &instants, &DataType::Date32)?;
     let back = try_cast(column, &days, instants.data_type())?;
     let differs = distinct(&instants, &back).map_err(Error::arrow("compare days"))?;
@@ -179,13 +240,19 @@ fn drop_zone(column: &str, array: &ArrayRef) -> Result<ArrayRef> {
     let DataType::Timestamp(unit, Some(_)) = array.data_type() else {
         return Ok(Arc::clone(array));
     };
-    let integers = cast(array, &DataType::Int64).map_err(Error::arrow(format!("read timestamps of `{column}`")))?;
-    cast(&integers, &DataType::Timestamp(*unit, None)).map_err(Error::arrow(format!("read timestamps of `{column}`")))
+    let integers = cast(array, &DataType::Int64)
+        .map_err(Error::arrow(format!("read timestamps of `{column}`")))?;
+    cast(&integers, &DataType::Timestamp(*unit, None))
+        .map_err(Error::arrow(format!("read timestamps of `{column}`")))
 }
 
 fn with_zone(array: &ArrayRef, unit: TimeUnit, zone: &Arc<str>) -> Result<ArrayRef> {
     let integers = cast(array, &DataType::Int64).map_err(Error::arrow("set a time zone"))?;
-    cast(&integers, &DataType::Timestamp(unit, Some(Arc::clone(zone)))).map_err(Error::arrow("set a time zone"))
+    cast(
+        &integers,
+        &DataType::Timestamp(unit, Some(Arc::clone(zone))),
+    )
+    .map_err(Error::arrow("set a time zone"))
 }
 
 fn null_where_inexact(column: &str, array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {

@@ -31,7 +31,8 @@ use crate::error::{Error, Result};
 /// Batches that may wait between the engine and the network.
 const BATCHES_AHEAD: usize = 2;
 /// Consumers that an out-of-memory message lists.
-const TOP_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(5).expect("five is not zero");
+const TOP_CONSUMERS: std::num::NonZeroUsize =
+    std::num::NonZeroUsize::new(5).expect("five is not zero");
 
 /// DataFusion, configured; see the module's text.
 #[derive(Debug)]
@@ -52,8 +53,14 @@ impl Engine {
             .thread_name("murre-engine")
             .enable_all()
             .build()
-            .map_err(|source| Error::Io { action: "start the engine's threads".to_owned(), source })?;
-        Ok(Self { session: session(config, threads)?, runtime: Some(runtime) })
+            .map_err(|source| Error::Io {
+                action: "start the engine's threads".to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            session: session(config, threads)?,
+            runtime: Some(runtime),
+        })
     }
 
     /// Makes a plan executable: adds the exchanges that its operators require.
@@ -116,9 +123,13 @@ fn session(config: &EngineConfig, threads: usize) -> Result<SessionState> {
     let pool = TrackConsumersPool::new(GreedyMemoryPool::new(limit), TOP_CONSUMERS);
     let runtime_env = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(pool))
-        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::OsTmpDirectory))
+        .with_disk_manager_builder(
+            DiskManagerBuilder::default().with_mode(DiskManagerMode::OsTmpDirectory),
+        )
         .build_arc()?;
-    let session_config = SessionConfig::new().with_target_partitions(threads).with_batch_size(config.batch_size);
+    let session_config = SessionConfig::new()
+        .with_target_partitions(threads)
+        .with_batch_size(config.batch_size);
     Ok(SessionStateBuilder::new()
         .with_config(session_config)
         .with_runtime_env(runtime_env)

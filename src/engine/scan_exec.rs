@@ -10,7 +10,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
@@ -41,14 +43,23 @@ impl FeatureScanExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { name: name.into(), scan, partitions, properties: Arc::new(properties) }
+        Self {
+            name: name.into(),
+            scan,
+            partitions,
+            properties: Arc::new(properties),
+        }
     }
 }
 
 impl DisplayAs for FeatureScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schema = self.scan.schema();
-        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let columns: Vec<&str> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         let report = self.scan.report();
         write!(
             f,
@@ -82,10 +93,20 @@ impl ExecutionPlan for FeatureScanExec {
         Ok(self)
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> DataFusionResult<SendableRecordBatchStream> {
         let units = self.partitions[partition].clone();
-        let batches = self.scan.read(units, context.session_config().batch_size()).map_err(DataFusionError::from);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.scan.schema(), batches)))
+        let batches = self
+            .scan
+            .read(units, context.session_config().batch_size())
+            .map_err(DataFusionError::from);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.scan.schema(),
+            batches,
+        )))
     }
 }
 
@@ -100,7 +121,11 @@ pub struct TableFetch {
 impl TableFetch {
     /// Fetches the columns with field ids `requested`, or `whole_row` for ties.
     pub fn new(scan: Arc<TableScan>, requested: Vec<i32>, whole_row: Vec<i32>) -> Self {
-        Self { scan, requested, whole_row }
+        Self {
+            scan,
+            requested,
+            whole_row,
+        }
     }
 }
 

@@ -39,8 +39,15 @@ pub(super) struct BoundView {
 }
 
 impl BoundView {
-    pub(super) fn try_new(resolved: &ResolvedView, table: PinnedTable, full_names: bool) -> Result<Self> {
-        let columns = Columns { view: &resolved.view, table: &table };
+    pub(super) fn try_new(
+        resolved: &ResolvedView,
+        table: PinnedTable,
+        full_names: bool,
+    ) -> Result<Self> {
+        let columns = Columns {
+            view: &resolved.view,
+            table: &table,
+        };
         let timestamp = columns.timestamp(&resolved.view.source.timestamp_field)?;
         let created = columns.created(&timestamp)?;
         let keys = resolved
@@ -51,7 +58,16 @@ impl BoundView {
         let features = columns.features(resolved, full_names)?;
         let mut whole_row: Vec<i32> = columns.all().map(|field| field.id).collect();
         whole_row.sort_unstable();
-        Ok(Self { name: resolved.name.clone(), ttl: resolved.view.ttl, keys, timestamp, created, features, whole_row, table })
+        Ok(Self {
+            name: resolved.name.clone(),
+            ttl: resolved.view.ttl,
+            keys,
+            timestamp,
+            created,
+            features,
+            whole_row,
+            table,
+        })
     }
 }
 
@@ -72,7 +88,9 @@ impl<'a> Columns<'a> {
 
     fn find(&self, name: &str) -> Option<&'a NestedFieldRef> {
         let renamed = |field: &&NestedFieldRef| self.mapped(field) == name && field.name != name;
-        self.all().find(renamed).or_else(|| self.all().find(|field| self.mapped(field) == name))
+        self.all()
+            .find(renamed)
+            .or_else(|| self.all().find(|field| self.mapped(field) == name))
     }
 
     fn get(&self, name: &str) -> Result<&'a NestedFieldRef> {
@@ -85,7 +103,10 @@ impl<'a> Columns<'a> {
 
     /// A timestamp column, by mapped name or else by its name in the source.
     fn time_column(&self, name: &str) -> Result<&'a NestedFieldRef> {
-        match self.find(name).or_else(|| self.all().find(|field| field.name == name)) {
+        match self
+            .find(name)
+            .or_else(|| self.all().find(|field| field.name == name))
+        {
             Some(field) => Ok(field),
             None => self.get(name),
         }
@@ -104,23 +125,37 @@ impl<'a> Columns<'a> {
     }
 
     fn created(&self, timestamp: &BoundColumn) -> Result<Option<BoundColumn>> {
-        let Some(name) = &self.view.source.created_timestamp_column else { return Ok(None) };
+        let Some(name) = &self.view.source.created_timestamp_column else {
+            return Ok(None);
+        };
         let created = self.timestamp(name)?;
         Ok((created.field_id != timestamp.field_id).then_some(created))
     }
 
     fn bind(&self, field: &NestedFieldRef, name: &str) -> Result<BoundColumn> {
         let arrow = arrow_field(field)?.with_name(name);
-        Ok(BoundColumn { field_id: field.id, field: arrow })
+        Ok(BoundColumn {
+            field_id: field.id,
+            field: arrow,
+        })
     }
 
     fn features(&self, resolved: &ResolvedView, full_names: bool) -> Result<Vec<BoundColumn>> {
         let defined = self.defined_features()?;
         let requested = resolved.features.as_ref().unwrap_or(&defined);
-        requested.iter().map(|feature| self.feature(feature, &defined, &resolved.name, full_names)).collect()
+        requested
+            .iter()
+            .map(|feature| self.feature(feature, &defined, &resolved.name, full_names))
+            .collect()
     }
 
-    fn feature(&self, feature: &str, defined: &[String], view: &str, full_names: bool) -> Result<BoundColumn> {
+    fn feature(
+        &self,
+        feature: &str,
+        defined: &[String],
+        view: &str,
+        full_names: bool,
+    ) -> Result<BoundColumn> {
         if !defined.iter().any(|name| name == feature) {
             return Err(Error::FeatureNotFound {
                 view: view.to_owned(),
@@ -128,7 +163,11 @@ impl<'a> Columns<'a> {
                 nearest: nearest(feature, defined.iter().map(String::as_str)),
             });
         }
-        let output = if full_names { format!("{view}__{feature}") } else { feature.to_owned() };
+        let output = if full_names {
+            format!("{view}__{feature}")
+        } else {
+            feature.to_owned()
+        };
         let mut column = self.bind(self.get(feature)?, &output)?;
         column.field = column.field.with_nullable(true);
         Ok(column)
@@ -148,7 +187,9 @@ impl<'a> Columns<'a> {
             reserved.insert(self.get(key)?.id);
         }
         let features = self.all().filter(|field| !reserved.contains(&field.id));
-        Ok(features.map(|field| self.mapped(field).to_owned()).collect())
+        Ok(features
+            .map(|field| self.mapped(field).to_owned())
+            .collect())
     }
 }
 
@@ -157,7 +198,9 @@ pub(super) fn check_collisions<'a>(names: impl IntoIterator<Item = &'a str>) -> 
     let mut seen = BTreeSet::new();
     for name in names {
         if !seen.insert(name) {
-            return Err(Error::ColumnCollision { column: name.to_owned() });
+            return Err(Error::ColumnCollision {
+                column: name.to_owned(),
+            });
         }
     }
     Ok(())
@@ -165,5 +208,7 @@ pub(super) fn check_collisions<'a>(names: impl IntoIterator<Item = &'a str>) -> 
 
 /// Fields as an Arrow schema.
 pub(super) fn schema_of(fields: impl IntoIterator<Item = Field>) -> arrow::datatypes::SchemaRef {
-    Arc::new(arrow::datatypes::Schema::new(fields.into_iter().collect::<Vec<_>>()))
+    Arc::new(arrow::datatypes::Schema::new(
+        fields.into_iter().collect::<Vec<_>>(),
+    ))
 }

@@ -15,8 +15,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::future::try_join_all;
 
 use bind::{BoundView, check_collisions, schema_of};
-pub use frame::{EVENT_TIMESTAMP, EntityFrame};
 use frame::Spine;
+pub use frame::{EVENT_TIMESTAMP, EntityFrame};
 use plan::PlannedView;
 pub use plan::{HistoricalPlan, ViewReport};
 use range::{RangeSpine, with_view_keys};
@@ -25,7 +25,8 @@ use crate::engine::pit_join::{PitJoinExec, PitView};
 use crate::engine::{Engine, FeatureScanExec, TableFetch};
 use crate::error::{Error, Result};
 use crate::model::{
-    EntitySource, FeatureSelection, HistoricalRequest, Pins, Principal, SourceLocation, TableName, TimeRange, UploadId,
+    EntitySource, FeatureSelection, HistoricalRequest, Pins, Principal, SourceLocation, TableName,
+    TimeRange, UploadId,
 };
 use crate::registry::{Registry, RegistryReader, ResolvedView};
 use crate::staging::Staging;
@@ -51,7 +52,13 @@ impl Historical {
         engine: Arc<Engine>,
         footers: Arc<FooterCache>,
     ) -> Self {
-        Self { registry, tables, staging, engine, footers }
+        Self {
+            registry,
+            tables,
+            staging,
+            engine,
+            footers,
+        }
     }
 
     /// Plans a request without running it. `attached` is the entity dataframe that came with the call or inside the
@@ -72,7 +79,9 @@ impl Historical {
         match (&request.entity, attached) {
             (EntitySource::Range(range), _) => self.plan_range(views, *range),
             (_, Some(frame)) => self.plan_frame(views, &frame),
-            (EntitySource::Staged(id), None) => self.plan_frame(views, &self.open(principal, id).await?),
+            (EntitySource::Staged(id), None) => {
+                self.plan_frame(views, &self.open(principal, id).await?)
+            }
             (EntitySource::Inline(_) | EntitySource::Attached, None) => Err(Error::invalid(
                 "historical.entity",
                 "expected an upload, an inline dataframe, a range, or a dataframe sent by DoExchange",
@@ -89,7 +98,11 @@ impl Historical {
         let resolved = registry.resolve_view(view)?;
         let name = table_of(&resolved);
         let bound = BoundView::try_new(&resolved, self.tables.pin(name, None).await?, false)?;
-        let columns = bound.keys.iter().chain([&bound.timestamp]).chain(&bound.features);
+        let columns = bound
+            .keys
+            .iter()
+            .chain([&bound.timestamp])
+            .chain(&bound.features);
         Ok(schema_of(columns.map(|column| column.field.clone())))
     }
 
@@ -99,7 +112,10 @@ impl Historical {
     /// [`Error::InvalidDefinitions`] if none could be loaded yet.
     pub async fn view_names(&self) -> Result<Vec<String>> {
         let registry = self.registry.current().await?;
-        Ok(registry.feature_views().map(|view| view.name.clone()).collect())
+        Ok(registry
+            .feature_views()
+            .map(|view| view.name.clone())
+            .collect())
     }
 
     async fn open(&self, principal: &Principal, id: &UploadId) -> Result<EntityFrame> {
@@ -107,7 +123,11 @@ impl Historical {
         Ok(EntityFrame::new(staged.schema, staged.batches))
     }
 
-    async fn bind(&self, registry: &Registry, request: &HistoricalRequest) -> Result<Vec<BoundView>> {
+    async fn bind(
+        &self,
+        registry: &Registry,
+        request: &HistoricalRequest,
+    ) -> Result<Vec<BoundView>> {
         let resolved = registry.resolve(&request.features)?;
         let tables = self.pin(&resolved, request.pins.as_ref()).await?;
         let bind = |view: &ResolvedView| {
@@ -117,13 +137,20 @@ impl Historical {
         };
         let views = resolved.iter().map(bind).collect::<Result<Vec<_>>>()?;
         match views.iter().all(|view| view.features.is_empty()) {
-            true => Err(Error::invalid("historical.features", no_features(&request.features))),
+            true => Err(Error::invalid(
+                "historical.features",
+                no_features(&request.features),
+            )),
             false => Ok(views),
         }
     }
 
     /// Pins each table once, all at the same time.
-    async fn pin(&self, views: &[ResolvedView], pins: Option<&Pins>) -> Result<BTreeMap<TableName, PinnedTable>> {
+    async fn pin(
+        &self,
+        views: &[ResolvedView],
+        pins: Option<&Pins>,
+    ) -> Result<BTreeMap<TableName, PinnedTable>> {
         let names: BTreeSet<&TableName> = views.iter().map(table_of).collect();
         let pinned = names.into_iter().map(|name| async move {
             let pin = pins.and_then(|pins| pins.tables.get(name).copied());
@@ -134,37 +161,83 @@ impl Historical {
 
     fn plan_frame(&self, views: Vec<BoundView>, frame: &EntityFrame) -> Result<HistoricalPlan> {
         let spine = Spine::try_new(frame, &views)?;
-        check_collisions(spine.output_fields().chain(features(&views)).map(|field| field.name().as_str()))?;
-        let filters = views.iter().enumerate().map(|(i, view)| spine.filter(i, view)).collect::<Result<Vec<_>>>()?;
+        check_collisions(
+            spine
+                .output_fields()
+                .chain(features(&views))
+                .map(|field| field.name().as_str()),
+        )?;
+        let filters = views
+            .iter()
+            .enumerate()
+            .map(|(i, view)| spine.filter(i, view))
+            .collect::<Result<Vec<_>>>()?;
         let rows = spine.rows();
         let (timestamp, output, keys) = (spine.timestamp, spine.output, spine.keys);
         let source = MemorySourceConfig::try_new_exec(&[spine.batches], spine.schema, None)?;
-        self.plan_join(Join { spine: source, timestamp, output, keys, views, filters, rows: Some(rows) })
+        self.plan_join(Join {
+            spine: source,
+            timestamp,
+            output,
+            keys,
+            views,
+            filters,
+            rows: Some(rows),
+        })
     }
 
     fn plan_range(&self, views: Vec<BoundView>, range: TimeRange) -> Result<HistoricalPlan> {
         let spine = RangeSpine::try_new(&views, range)?;
         let schema = spine.schema();
         let fields = schema.fields().iter().map(AsRef::as_ref);
-        check_collisions(fields.chain(features(&views)).map(|field| field.name().as_str()))?;
+        check_collisions(
+            fields
+                .chain(features(&views))
+                .map(|field| field.name().as_str()),
+        )?;
         let filters = views.iter().map(|view| spine.filter(view)).collect();
         let source = spine.plan(&views, &self.footers, self.engine.partitions())?;
         let (source, keys) = with_view_keys(source, &views)?;
         let output = schema.fields().len();
-        self.plan_join(Join { spine: source, timestamp: output - 1, output, keys, views, filters, rows: None })
+        self.plan_join(Join {
+            spine: source,
+            timestamp: output - 1,
+            output,
+            keys,
+            views,
+            filters,
+            rows: None,
+        })
     }
 
     fn plan_join(&self, join: Join) -> Result<HistoricalPlan> {
         let mut inputs: Vec<(Arc<dyn ExecutionPlan>, PitView)> = Vec::new();
         let mut planned = Vec::new();
         for ((view, filter), keys) in join.views.iter().zip(join.filters).zip(join.keys) {
-            let scan = Arc::new(TableScan::try_new(view.table.clone(), scan_spec(view, filter), Arc::clone(&self.footers))?);
+            let scan = Arc::new(TableScan::try_new(
+                view.table.clone(),
+                scan_spec(view, filter),
+                Arc::clone(&self.footers),
+            )?);
             inputs.push((
-                Arc::new(FeatureScanExec::new(&view.name, Arc::clone(&scan), self.engine.partitions())),
+                Arc::new(FeatureScanExec::new(
+                    &view.name,
+                    Arc::clone(&scan),
+                    self.engine.partitions(),
+                )),
                 pit_view(view, keys, &scan),
             ));
-            let (name, table, pin) = (view.name.clone(), view.table.name().clone(), view.table.pin());
-            planned.push(PlannedView { name, table, pin, scan });
+            let (name, table, pin) = (
+                view.name.clone(),
+                view.table.name().clone(),
+                view.table.pin(),
+            );
+            planned.push(PlannedView {
+                name,
+                table,
+                pin,
+                scan,
+            });
         }
         let exec = PitJoinExec::try_new(join.spine, join.timestamp, join.output, inputs)?;
         Ok(HistoricalPlan {
@@ -190,9 +263,10 @@ struct Join {
 
 fn check_project(registry: &Registry, request: &HistoricalRequest) -> Result<()> {
     match &request.project {
-        Some(project) if project != registry.project() => {
-            Err(Error::ProjectNotFound { project: project.clone(), served: registry.project().to_owned() })
-        }
+        Some(project) if project != registry.project() => Err(Error::ProjectNotFound {
+            project: project.clone(),
+            served: registry.project().to_owned(),
+        }),
         _ => Ok(()),
     }
 }
@@ -210,13 +284,25 @@ fn table_of(view: &ResolvedView) -> &TableName {
 }
 
 fn features(views: &[BoundView]) -> impl Iterator<Item = &Field> {
-    views.iter().flat_map(|view| &view.features).map(|column| &column.field)
+    views
+        .iter()
+        .flat_map(|view| &view.features)
+        .map(|column| &column.field)
 }
 
 /// Keys and timestamps only; values of the rows that win are fetched later.
 fn scan_spec(view: &BoundView, filter: ScanFilter) -> ScanSpec {
-    let columns = view.keys.iter().chain([&view.timestamp]).chain(&view.created).map(|column| column.field_id);
-    ScanSpec { columns: columns.collect(), filter, with_addresses: true }
+    let columns = view
+        .keys
+        .iter()
+        .chain([&view.timestamp])
+        .chain(&view.created)
+        .map(|column| column.field_id);
+    ScanSpec {
+        columns: columns.collect(),
+        filter,
+        with_addresses: true,
+    }
 }
 
 fn pit_view(view: &BoundView, keys: Vec<usize>, scan: &Arc<TableScan>) -> PitView {
@@ -226,7 +312,15 @@ fn pit_view(view: &BoundView, keys: Vec<usize>, scan: &Arc<TableScan>) -> PitVie
         keys,
         ttl: view.ttl.limit(),
         has_created: view.created.is_some(),
-        fetch: Arc::new(TableFetch::new(Arc::clone(scan), requested, view.whole_row.clone())),
-        features: view.features.iter().map(|column| column.field.clone()).collect(),
+        fetch: Arc::new(TableFetch::new(
+            Arc::clone(scan),
+            requested,
+            view.whole_row.clone(),
+        )),
+        features: view
+            .features
+            .iter()
+            .map(|column| column.field.clone())
+            .collect(),
     }
 }

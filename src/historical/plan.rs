@@ -69,7 +69,10 @@ impl HistoricalPlan {
 
     /// The state of each table that the plan reads.
     pub fn tables(&self) -> BTreeMap<TableName, TablePin> {
-        self.views.iter().map(|view| (view.table.clone(), view.pin)).collect()
+        self.views
+            .iter()
+            .map(|view| (view.table.clone(), view.pin))
+            .collect()
     }
 
     /// Runs the plan. Dropping the stream stops the work.
@@ -101,12 +104,19 @@ impl HistoricalPlan {
     /// # Errors
     /// Any error of running the request.
     pub async fn explain(&self) -> Result<String> {
-        let count = |total: u64, batch: arrow::array::RecordBatch| async move { Ok(total + batch.num_rows() as u64) };
+        let count = |total: u64, batch: arrow::array::RecordBatch| async move {
+            Ok(total + batch.num_rows() as u64)
+        };
         let rows = self.execute()?.try_fold(0, count).await?;
-        let plan = DisplayableExecutionPlan::with_metrics(self.plan.as_ref()).indent(false).to_string();
+        let plan = DisplayableExecutionPlan::with_metrics(self.plan.as_ref())
+            .indent(false)
+            .to_string();
         let mut text = format!("plan:\n{}", indent(&plan));
         for view in self.reports() {
-            let snapshot = view.pin.snapshot.map_or("none".to_owned(), |id| id.to_string());
+            let snapshot = view
+                .pin
+                .snapshot
+                .map_or("none".to_owned(), |id| id.to_string());
             let _ = write!(
                 text,
                 "view {}: table {}, snapshot {snapshot}\n  {}\n  matched: {} of {rows} rows\n",
@@ -123,5 +133,6 @@ fn indent(text: &str) -> String {
 
 fn find_join(plan: &Arc<dyn ExecutionPlan>) -> Option<&PitJoinExec> {
     let node: &dyn Any = plan.as_ref();
-    node.downcast_ref::<PitJoinExec>().or_else(|| plan.children().into_iter().find_map(find_join))
+    node.downcast_ref::<PitJoinExec>()
+        .or_else(|| plan.children().into_iter().find_map(find_join))
 }

@@ -11,7 +11,9 @@ use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{BinaryExpr, IsNotNullExpr, Literal, TryCastExpr, col};
+use datafusion::physical_expr::expressions::{
+    BinaryExpr, IsNotNullExpr, Literal, TryCastExpr, col,
+};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -24,9 +26,9 @@ use super::frame::EVENT_TIMESTAMP;
 use crate::engine::FeatureScanExec;
 use crate::error::{Error, Result};
 use crate::model::{TimeRange, TimeWindow};
+use crate::table::FooterCache;
 use crate::table::ScanFilter;
 use crate::table::read::{ScanSpec, TableScan};
-use crate::table::FooterCache;
 
 /// The columns of a range spine: the keys in order of first appearance, then the event timestamp.
 #[derive(Debug)]
@@ -48,13 +50,20 @@ impl RangeSpine {
                 None => keys.push((name.clone(), data_type.clone())),
             }
         }
-        let unit = views.iter().map(|view| unit_of(view.timestamp.field.data_type())).max().unwrap_or(TimeUnit::Microsecond);
+        let unit = views
+            .iter()
+            .map(|view| unit_of(view.timestamp.field.data_type()))
+            .max()
+            .unwrap_or(TimeUnit::Microsecond);
         let spine = Self { keys, unit, range };
         if spine.sources(views).next().is_none() {
             let names: Vec<&str> = spine.keys.iter().map(|(name, _)| name.as_str()).collect();
             return Err(Error::invalid(
                 "historical.entity.range",
-                format!("no requested feature view has all join keys [{}]; send an entity dataframe", names.join(", ")),
+                format!(
+                    "no requested feature view has all join keys [{}]; send an entity dataframe",
+                    names.join(", ")
+                ),
             ));
         }
         Ok(spine)
@@ -62,12 +71,17 @@ impl RangeSpine {
 
     /// The views that the spine's rows come from.
     fn sources<'a>(&'a self, views: &'a [BoundView]) -> impl Iterator<Item = &'a BoundView> {
-        views.iter().filter(|view| view.keys.len() == self.keys.len())
+        views
+            .iter()
+            .filter(|view| view.keys.len() == self.keys.len())
     }
 
     /// Result columns of the spine.
     pub(super) fn schema(&self) -> SchemaRef {
-        let keys = self.keys.iter().map(|(name, data_type)| Field::new(name, data_type.clone(), true));
+        let keys = self
+            .keys
+            .iter()
+            .map(|(name, data_type)| Field::new(name, data_type.clone(), true));
         schema_of(keys.chain([Field::new(EVENT_TIMESTAMP, self.instant_type(), true)]))
     }
 
@@ -77,10 +91,19 @@ impl RangeSpine {
 
     /// Event times that the scan of a view must cover for the join with this spine.
     pub(super) fn filter(&self, view: &BoundView) -> ScanFilter {
-        let ttl_us = view.ttl.limit().map(|ttl| i64::try_from(ttl.as_nanos().div_ceil(1_000)).unwrap_or(i64::MAX));
+        let ttl_us = view
+            .ttl
+            .limit()
+            .map(|ttl| i64::try_from(ttl.as_nanos().div_ceil(1_000)).unwrap_or(i64::MAX));
         let start_us = ttl_us.map(|ttl| self.range.start.timestamp_micros().saturating_sub(ttl));
-        let window = TimeWindow { start_us, end_us: Some(ceil_us(self.range.end)) };
-        ScanFilter { timestamp: Some((view.timestamp.field_id, window)), keys: Vec::new() }
+        let window = TimeWindow {
+            start_us,
+            end_us: Some(ceil_us(self.range.end)),
+        };
+        ScanFilter {
+            timestamp: Some((view.timestamp.field_id, window)),
+            keys: Vec::new(),
+        }
     }
 
     /// Reads, filters and deduplicates the spine's rows.
@@ -90,43 +113,82 @@ impl RangeSpine {
         footers: &Arc<FooterCache>,
         partitions: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let inputs = self.sources(views).map(|view| self.plan_view(view, footers, partitions)).collect::<Result<Vec<_>>>()?;
+        let inputs = self
+            .sources(views)
+            .map(|view| self.plan_view(view, footers, partitions))
+            .collect::<Result<Vec<_>>>()?;
         let union = UnionExec::try_new(inputs)?;
         let partial = self.distinct(AggregateMode::Partial, union)?;
         let gathered = Arc::new(CoalescePartitionsExec::new(partial));
         self.distinct(AggregateMode::Final, gathered)
     }
 
-    fn plan_view(&self, view: &BoundView, footers: &Arc<FooterCache>, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
+    fn plan_view(
+        &self,
+        view: &BoundView,
+        footers: &Arc<FooterCache>,
+        partitions: usize,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let window = TimeWindow {
             start_us: Some(self.range.start.timestamp_micros()),
             end_us: Some(ceil_us(self.range.end)),
         };
         let spec = ScanSpec {
-            columns: view.keys.iter().map(|key| key.field_id).chain([view.timestamp.field_id]).collect(),
-            filter: ScanFilter { timestamp: Some((view.timestamp.field_id, window)), keys: Vec::new() },
+            columns: view
+                .keys
+                .iter()
+                .map(|key| key.field_id)
+                .chain([view.timestamp.field_id])
+                .collect(),
+            filter: ScanFilter {
+                timestamp: Some((view.timestamp.field_id, window)),
+                keys: Vec::new(),
+            },
             with_addresses: false,
         };
-        let scan = Arc::new(TableScan::try_new(view.table.clone(), spec, Arc::clone(footers))?);
-        let scan: Arc<dyn ExecutionPlan> = Arc::new(FeatureScanExec::new(format!("{} (spine)", view.name), scan, partitions));
+        let scan = Arc::new(TableScan::try_new(
+            view.table.clone(),
+            spec,
+            Arc::clone(footers),
+        )?);
+        let scan: Arc<dyn ExecutionPlan> = Arc::new(FeatureScanExec::new(
+            format!("{} (spine)", view.name),
+            scan,
+            partitions,
+        ));
         let projected = self.project(view, scan)?;
         let predicate = self.predicate(&projected)?;
         Ok(Arc::new(FilterExec::try_new(predicate, projected)?))
     }
 
     /// Brings a view's columns to the spine's names and types.
-    fn project(&self, view: &BoundView, scan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn project(
+        &self,
+        view: &BoundView,
+        scan: Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let source = |position: usize| -> Arc<dyn PhysicalExpr> {
             let schema = scan.schema();
-            Arc::new(datafusion::physical_expr::expressions::Column::new(schema.field(position).name(), position))
+            Arc::new(datafusion::physical_expr::expressions::Column::new(
+                schema.field(position).name(),
+                position,
+            ))
         };
         let mut columns = Vec::new();
         for (name, data_type) in &self.keys {
             let position = view.keys.iter().position(|key| key.field.name() == name);
-            let position = position.ok_or_else(|| Error::internal("plan a range spine", format!("no key `{name}`")))?;
-            columns.push(ProjectionExpr::new(converted(source(position), &scan.schema(), data_type)?, name));
+            let position = position
+                .ok_or_else(|| Error::internal("plan a range spine", format!("no key `{name}`")))?;
+            columns.push(ProjectionExpr::new(
+                converted(source(position), &scan.schema(), data_type)?,
+                name,
+            ));
         }
-        let instant = converted(source(view.keys.len()), &scan.schema(), &self.instant_type())?;
+        let instant = converted(
+            source(view.keys.len()),
+            &scan.schema(),
+            &self.instant_type(),
+        )?;
         columns.push(ProjectionExpr::new(instant, EVENT_TIMESTAMP));
         Ok(Arc::new(ProjectionExec::try_new(columns, scan)?))
     }
@@ -136,9 +198,17 @@ impl RangeSpine {
         let instant = col(EVENT_TIMESTAMP, &schema)?;
         let start: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(self.literal(self.range.start)));
         let end: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(self.literal(self.range.end)));
-        let mut predicate = binary(binary(Arc::clone(&instant), Operator::GtEq, start), Operator::And, binary(instant, Operator::LtEq, end));
+        let mut predicate = binary(
+            binary(Arc::clone(&instant), Operator::GtEq, start),
+            Operator::And,
+            binary(instant, Operator::LtEq, end),
+        );
         for (name, _) in &self.keys {
-            predicate = binary(predicate, Operator::And, Arc::new(IsNotNullExpr::new(col(name, &schema)?)));
+            predicate = binary(
+                predicate,
+                Operator::And,
+                Arc::new(IsNotNullExpr::new(col(name, &schema)?)),
+            );
         }
         Ok(predicate)
     }
@@ -149,18 +219,33 @@ impl RangeSpine {
         let zone = Some("UTC".into());
         match self.unit {
             TimeUnit::Nanosecond => {
-                let bound = if instant.timestamp() < 0 { i64::MIN } else { i64::MAX };
-                ScalarValue::TimestampNanosecond(Some(instant.timestamp_nanos_opt().unwrap_or(bound)), zone)
+                let bound = if instant.timestamp() < 0 {
+                    i64::MIN
+                } else {
+                    i64::MAX
+                };
+                ScalarValue::TimestampNanosecond(
+                    Some(instant.timestamp_nanos_opt().unwrap_or(bound)),
+                    zone,
+                )
             }
             _ => {
                 let is_start = instant == self.range.start;
-                let us = if is_start { ceil_us(instant) } else { instant.timestamp_micros() };
+                let us = if is_start {
+                    ceil_us(instant)
+                } else {
+                    instant.timestamp_micros()
+                };
                 ScalarValue::TimestampMicrosecond(Some(us), zone)
             }
         }
     }
 
-    fn distinct(&self, mode: AggregateMode, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn distinct(
+        &self,
+        mode: AggregateMode,
+        input: Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = input.schema();
         let columns = schema
             .fields()
@@ -168,7 +253,14 @@ impl RangeSpine {
             .map(|field| Ok((col(field.name(), &schema)?, field.name().clone())))
             .collect::<Result<Vec<_>>>()?;
         let group = PhysicalGroupBy::new_single(columns);
-        Ok(Arc::new(AggregateExec::try_new(mode, group, vec![], vec![], input, schema)?))
+        Ok(Arc::new(AggregateExec::try_new(
+            mode,
+            group,
+            vec![],
+            vec![],
+            input,
+            schema,
+        )?))
     }
 }
 
@@ -180,7 +272,10 @@ pub(super) fn with_view_keys(
     let schema = spine.schema();
     let mut columns: Vec<ProjectionExpr> = Vec::new();
     for field in schema.fields() {
-        columns.push(ProjectionExpr::new(col(field.name(), &schema)?, field.name()));
+        columns.push(ProjectionExpr::new(
+            col(field.name(), &schema)?,
+            field.name(),
+        ));
     }
     let mut positions = Vec::new();
     for view in views {
@@ -190,30 +285,53 @@ pub(super) fn with_view_keys(
         }
         positions.push(keys);
     }
-    Ok((Arc::new(ProjectionExec::try_new(columns, spine)?), positions))
+    Ok((
+        Arc::new(ProjectionExec::try_new(columns, spine)?),
+        positions,
+    ))
 }
 
-fn key_position(columns: &mut Vec<ProjectionExpr>, schema: &SchemaRef, key: &Field) -> Result<usize> {
-    if schema.field_with_name(key.name()).is_ok_and(|field| field.data_type() == key.data_type()) {
-        return Ok(schema.index_of(key.name()).map_err(Error::arrow("plan a range spine"))?);
+fn key_position(
+    columns: &mut Vec<ProjectionExpr>,
+    schema: &SchemaRef,
+    key: &Field,
+) -> Result<usize> {
+    if schema
+        .field_with_name(key.name())
+        .is_ok_and(|field| field.data_type() == key.data_type())
+    {
+        return Ok(schema
+            .index_of(key.name())
+            .map_err(Error::arrow("plan a range spine"))?);
     }
     let alias = format!("__key_{}_{}", key.name(), key.data_type());
     if let Some(made) = columns.iter().position(|column| column.alias == alias) {
         return Ok(made);
     }
-    let cast: Arc<dyn PhysicalExpr> = Arc::new(TryCastExpr::new(col(key.name(), schema)?, key.data_type().clone()));
+    let cast: Arc<dyn PhysicalExpr> = Arc::new(TryCastExpr::new(
+        col(key.name(), schema)?,
+        key.data_type().clone(),
+    ));
     columns.push(ProjectionExpr::new(cast, alias));
     Ok(columns.len() - 1)
 }
 
-fn converted(column: Arc<dyn PhysicalExpr>, schema: &SchemaRef, target: &DataType) -> Result<Arc<dyn PhysicalExpr>> {
+fn converted(
+    column: Arc<dyn PhysicalExpr>,
+    schema: &SchemaRef,
+    target: &DataType,
+) -> Result<Arc<dyn PhysicalExpr>> {
     if column.data_type(schema)? == *target {
         return Ok(column);
     }
     Ok(Arc::new(TryCastExpr::new(column, target.clone())))
 }
 
-fn binary(left: Arc<dyn PhysicalExpr>, operator: Operator, right: Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+fn binary(
+    left: Arc<dyn PhysicalExpr>,
+    operator: Operator,
+    right: Arc<dyn PhysicalExpr>,
+) -> Arc<dyn PhysicalExpr> {
     Arc::new(BinaryExpr::new(left, operator, right))
 }
 
@@ -228,8 +346,12 @@ fn unit_of(data_type: &DataType) -> TimeUnit {
 fn common_type(name: &str, left: &DataType, right: &DataType) -> Result<DataType> {
     match (left, right) {
         _ if left == right => Ok(left.clone()),
-        (DataType::Int32, DataType::Int64) | (DataType::Int64, DataType::Int32) => Ok(DataType::Int64),
-        (DataType::Timestamp(a, _), DataType::Timestamp(b, _)) => Ok(DataType::Timestamp(*a.max(b), Some("UTC".into()))),
+        (DataType::Int32, DataType::Int64) | (DataType::Int64, DataType::Int32) => {
+            Ok(DataType::Int64)
+        }
+        (DataType::Timestamp(a, _), DataType::Timestamp(b, _)) => {
+            Ok(DataType::Timestamp(*a.max(b), Some("UTC".into())))
+        }
         _ => Err(Error::SchemaMismatch {
             column: name.to_owned(),
             expected: format!("one type in all feature views, {left} as in the first"),

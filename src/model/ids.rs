@@ -19,10 +19,14 @@ impl FromStr for FeatureRef {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         match text.split_once(':') {
-            Some((view, feature)) if !view.is_empty() && !feature.is_empty() => {
-                Ok(Self { view: view.to_owned(), feature: feature.to_owned() })
-            }
-            _ => Err(Error::invalid("features", format!("expected `view:feature`, found `{text}`"))),
+            Some((view, feature)) if !view.is_empty() && !feature.is_empty() => Ok(Self {
+                view: view.to_owned(),
+                feature: feature.to_owned(),
+            }),
+            _ => Err(Error::invalid(
+                "features",
+                format!("expected `view:feature`, found `{text}`"),
+            )),
         }
     }
 }
@@ -53,9 +57,16 @@ impl TableName {
         let mut levels: Vec<String> = qualified.split('.').map(str::to_owned).collect();
         let name = levels.pop().unwrap_or_default();
         if levels.is_empty() || name.is_empty() || levels.iter().any(String::is_empty) {
-            return Err(Error::invalid("table", format!("expected `namespace.table`, found `{qualified}`")));
+            return Err(Error::invalid(
+                "table",
+                format!("expected `namespace.table`, found `{qualified}`"),
+            ));
         }
-        Ok(Self { catalog: catalog.into(), namespace: levels, name })
+        Ok(Self {
+            catalog: catalog.into(),
+            namespace: levels,
+            name,
+        })
     }
 }
 

@@ -12,6 +12,8 @@ pub use address::RowAddress;
 pub use definition::{Entity, FeatureService, FeatureView, JoinKey, Projection, Ttl};
 pub use ids::{FeatureRef, Principal, SnapshotId, TableName, UploadId};
 pub use report::{Pruned, ScanCounters, ScanReport};
-pub use request::{EntitySource, FeatureSelection, HistoricalRequest, Pins, Request, TablePin, TimeRange};
+pub use request::{
+    EntitySource, FeatureSelection, HistoricalRequest, Pins, Request, TablePin, TimeRange,
+};
 pub use source::{FeatureSource, SourceLocation};
 pub use window::TimeWindow;

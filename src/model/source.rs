@@ -27,6 +27,8 @@ pub struct FeatureSource {
 impl FeatureSource {
     /// The feature-side name of a source column.
     pub fn mapped_name<'a>(&'a self, source_column: &'a str) -> &'a str {
-        self.field_mapping.get(source_column).map_or(source_column, String::as_str)
+        self.field_mapping
+            .get(source_column)
+            .map_or(source_column, String::as_str)
     }
 }

@@ -12,6 +12,7 @@ pub struct TimeWindow {
 impl TimeWindow {
     /// Whether a set of rows with event times in `[min_us, max_us]` can hold a row of the window.
     pub fn overlaps(&self, min_us: i64, max_us: i64) -> bool {
-        self.start_us.is_none_or(|start| max_us >= start) && self.end_us.is_none_or(|end| min_us <= end)
+        self.start_us.is_none_or(|start| max_us >= start)
+            && self.end_us.is_none_or(|end| min_us <= end)
     }
 }

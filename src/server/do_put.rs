@@ -28,7 +28,10 @@ pub(crate) async fn run(
         }
     }
     let schema = upload.schema().await?;
-    let staged = services.staging.put(principal, schema, upload.into_batches()).await?;
+    let staged = services
+        .staging
+        .put(principal, schema, upload.into_batches())
+        .await?;
     Ok(stream::once(async move {
         Ok(PutResult {
             app_metadata: answer(&staged)?.into(),

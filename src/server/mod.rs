@@ -75,7 +75,10 @@ impl App {
         let registry = crate::registry::open(&config.registry, config.catalogs.keys().cloned());
         let staging = Arc::new(Staging::try_new(&config.staging, Arc::clone(&clock))?);
         let sweeper = staging.sweep_in_background();
-        let caches = TableCacheConfig { size: config.tables.metadata_cache, ..TableCacheConfig::default() };
+        let caches = TableCacheConfig {
+            size: config.tables.metadata_cache,
+            ..TableCacheConfig::default()
+        };
         let tables = Arc::new(Tables::new(Catalogs::connect(&config.catalogs)?, caches));
         let historical = Historical::new(
             Arc::clone(&registry),

@@ -33,7 +33,10 @@ fn historical(store: &Store) -> Historical {
 fn request() -> HistoricalRequest {
     HistoricalRequest {
         project: None,
-        features: FeatureSelection::Refs(vec![FeatureRef { view: "stats".to_owned(), feature: "value".to_owned() }]),
+        features: FeatureSelection::Refs(vec![FeatureRef {
+            view: "stats".to_owned(),
+            feature: "value".to_owned(),
+        }]),
         full_feature_names: false,
         entity: EntitySource::Attached,
         pins: None,
@@ -46,7 +49,10 @@ async fn a_dropped_stream_stops_the_scan_within_a_second() {
     let store = Store::new(&(0..COMMITS).map(commit).collect::<Vec<_>>(), Vec::new()).await;
     let frame = entities((0..ROWS_PER_COMMIT).map(|key| (key, COMMITS)));
     let frame = EntityFrame::new(frame.schema(), vec![frame]);
-    let plan = historical(&store).plan(&Principal::anonymous(), &request(), Some(frame)).await.unwrap();
+    let plan = historical(&store)
+        .plan(&Principal::anonymous(), &request(), Some(frame))
+        .await
+        .unwrap();
     let scanned = || plan.reports()[0].scan.rows_scanned;
 
     let mut stream = plan.execute().unwrap();
@@ -56,7 +62,14 @@ async fn a_dropped_stream_stops_the_scan_within_a_second() {
     drop(stream);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let stopped_at = scanned();
-    assert!(stopped_at < (COMMITS * ROWS_PER_COMMIT) as u64, "the scan ran to its end: {stopped_at} rows");
+    assert!(
+        stopped_at < (COMMITS * ROWS_PER_COMMIT) as u64,
+        "the scan ran to its end: {stopped_at} rows"
+    );
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(scanned(), stopped_at, "the scan goes on after its stream was dropped");
+    assert_eq!(
+        scanned(),
+        stopped_at,
+        "the scan goes on after its stream was dropped"
+    );
 }

@@ -47,11 +47,17 @@ pub(crate) struct Store {
 impl Store {
     /// A store whose table has these batches, one commit each.
     pub(crate) async fn new(batches: &[RecordBatch], partition_by: Vec<PartitionBy>) -> Self {
-        let store = Self { dir: tempfile::tempdir().unwrap() };
+        let store = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
         std::fs::write(store.path().join("features.toml"), DEFINITIONS).unwrap();
         let catalogs = Catalogs::connect(&store.config().catalogs).unwrap();
         let name = TableName::parse("default", "t.stats").unwrap();
-        let new = NewTable { schema: schema(), partition_by, sort_by: vec!["driver_id".to_owned()] };
+        let new = NewTable {
+            schema: schema(),
+            partition_by,
+            sort_by: vec!["driver_id".to_owned()],
+        };
         let table = create_table(&catalogs, &name, new).await.unwrap();
         for batch in batches {
             let files = write(&table, std::slice::from_ref(batch)).await.unwrap();
@@ -74,7 +80,9 @@ impl Store {
         );
         let file = self.path().join("murre.toml");
         std::fs::write(&file, text).unwrap();
-        Config::load(Some(&file), BTreeMap::new(), &Flags::default()).unwrap().into_config()
+        Config::load(Some(&file), BTreeMap::new(), &Flags::default())
+            .unwrap()
+            .into_config()
     }
 
     /// Serves the store.
@@ -98,7 +106,10 @@ impl TestServer {
         tokio::spawn(app.serve(listener, async {
             let _ = stopped.await;
         }));
-        Self { address, _stop: stop }
+        Self {
+            address,
+            _stop: stop,
+        }
     }
 
     /// A new connection.
@@ -117,20 +128,33 @@ impl TestServer {
 pub(crate) async fn upload(client: &mut FlightClient, frame: RecordBatch) -> String {
     let data = FlightDataEncoderBuilder::new()
         .with_schema(frame.schema())
-        .with_flight_descriptor(Some(FlightDescriptor::new_cmd(r#"{"upload_entities": {}}"#)))
+        .with_flight_descriptor(Some(FlightDescriptor::new_cmd(
+            r#"{"upload_entities": {}}"#,
+        )))
         .build(stream::once(async { Ok::<_, FlightError>(frame) }));
-    let reply = client.do_put(data).await.unwrap().try_next().await.unwrap().unwrap();
+    let reply = client
+        .do_put(data)
+        .await
+        .unwrap()
+        .try_next()
+        .await
+        .unwrap()
+        .unwrap();
     let result: serde_json::Value = serde_json::from_slice(&reply.app_metadata).unwrap();
     result["upload"].as_str().unwrap().to_owned()
 }
 
 /// A historical request for an upload.
 pub(crate) fn request(upload: &str, features: &[&str]) -> String {
-    serde_json::json!({ "historical": { "features": features, "entity": { "upload": upload } } }).to_string()
+    serde_json::json!({ "historical": { "features": features, "entity": { "upload": upload } } })
+        .to_string()
 }
 
 /// All rows of a request, in one batch.
-pub(crate) async fn get(client: &mut FlightClient, request: String) -> Result<RecordBatch, FlightError> {
+pub(crate) async fn get(
+    client: &mut FlightClient,
+    request: String,
+) -> Result<RecordBatch, FlightError> {
     let mut stream = client.do_get(Ticket::new(request)).await?;
     let mut batches = Vec::new();
     while let Some(batch) = stream.try_next().await? {
@@ -159,7 +183,10 @@ fn keys_and_times(rows: impl IntoIterator<Item = (i64, i64)>) -> Vec<(&'static s
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let times = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.1 * HOUR));
     let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
-    vec![("driver_id", keys), ("event_timestamp", Arc::new(times.with_data_type(utc)))]
+    vec![
+        ("driver_id", keys),
+        ("event_timestamp", Arc::new(times.with_data_type(utc))),
+    ]
 }
 
 fn schema() -> Schema {

@@ -9,11 +9,17 @@ use murre::table::layout::PartitionBy;
 use crate::harness::{Store, entities, get, request, rows, upload};
 
 fn values(batch: &RecordBatch) -> Vec<Option<f64>> {
-    batch["value"].as_primitive::<Float64Type>().iter().collect()
+    batch["value"]
+        .as_primitive::<Float64Type>()
+        .iter()
+        .collect()
 }
 
 fn buckets() -> Vec<PartitionBy> {
-    vec![PartitionBy::Bucket { column: "driver_id".to_owned(), buckets: 4 }]
+    vec![PartitionBy::Bucket {
+        column: "driver_id".to_owned(),
+        buckets: 4,
+    }]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,10 +30,19 @@ async fn every_row_comes_back_in_order_with_the_value_known_at_its_time() {
     let mut client = server_running.client().await;
     let frame = entities([(1, 20), (3, 20), (1, 9), (2, 34), (2, 35), (1, 19), (1, 20)]);
     let id = upload(&mut client, frame.clone()).await;
-    let result = get(&mut client, request(&id, &["stats:value"])).await.unwrap();
-    assert_eq!(result["driver_id"].as_primitive::<Int64Type>(), frame["driver_id"].as_primitive::<Int64Type>());
+    let result = get(&mut client, request(&id, &["stats:value"]))
+        .await
+        .unwrap();
+    assert_eq!(
+        result["driver_id"].as_primitive::<Int64Type>(),
+        frame["driver_id"].as_primitive::<Int64Type>()
+    );
     let expected = [Some(2.5), None, None, Some(3.0), None, Some(1.0), Some(2.5)];
-    assert_eq!(values(&result), expected, "ttl is a day, both ends count; of equal times the greater value wins");
+    assert_eq!(
+        values(&result),
+        expected,
+        "ttl is a day, both ends count; of equal times the greater value wins"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,13 +52,26 @@ async fn a_ticket_reads_the_snapshot_it_was_made_for() {
     let mut client = server.client().await;
     let id = upload(&mut client, entities([(1, 12)])).await;
     let command = request(&id, &["stats:value"]);
-    let info = client.get_flight_info(FlightDescriptor::new_cmd(command.clone())).await.unwrap();
+    let info = client
+        .get_flight_info(FlightDescriptor::new_cmd(command.clone()))
+        .await
+        .unwrap();
     assert_eq!(info.total_records, 1);
     append_row(&store, rows([(1, 11, 7.0)])).await;
     let ticket = info.endpoint[0].ticket.clone().unwrap();
-    let pinned: Vec<RecordBatch> = client.do_get(ticket).await.unwrap().try_collect().await.unwrap();
+    let pinned: Vec<RecordBatch> = client
+        .do_get(ticket)
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
     assert_eq!(values(&pinned[0]), [Some(1.0)]);
-    assert_eq!(values(&get(&mut client, command).await.unwrap()), [Some(7.0)], "a new request sees the new row");
+    assert_eq!(
+        values(&get(&mut client, command).await.unwrap()),
+        [Some(7.0)],
+        "a new request sees the new row"
+    );
 }
 
 async fn append_row(store: &Store, batch: RecordBatch) {
@@ -51,7 +79,9 @@ async fn append_row(store: &Store, batch: RecordBatch) {
     let catalogs = murre::catalog::Catalogs::connect(&store.config().catalogs).unwrap();
     let name = murre::model::TableName::parse("default", "t.stats").unwrap();
     let table = catalogs.load_table(&name).await.unwrap();
-    append(&catalogs, &name, write(&table, &[batch]).await.unwrap()).await.unwrap();
+    append(&catalogs, &name, write(&table, &[batch]).await.unwrap())
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,10 +93,19 @@ async fn explain_counts_what_was_pruned_and_matched() {
     let mut client = server.client().await;
     let id = upload(&mut client, entities([(7, 101), (1_000, 101)])).await;
     let action = Action::new("explain", request(&id, &["stats:value"]));
-    let parts: Vec<_> = client.do_action(action).await.unwrap().try_collect().await.unwrap();
+    let parts: Vec<_> = client
+        .do_action(action)
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
     let text = String::from_utf8(parts.concat()).unwrap();
     assert!(text.contains("files: 8 total"), "{text}");
-    assert!(text.contains("(time 4, partition "), "the old commit's four files are out of the window: {text}");
+    assert!(
+        text.contains("(time 4, partition "),
+        "the old commit's four files are out of the window: {text}"
+    );
     assert!(text.contains("matched: 1 of 2 rows"), "{text}");
 }
 
@@ -78,8 +117,14 @@ async fn a_missing_data_file_is_an_error_and_never_a_short_result() {
     let server = store.serve().await;
     let mut client = server.client().await;
     let id = upload(&mut client, entities([(1, 12), (2, 12)])).await;
-    let error = get(&mut client, request(&id, &["stats:value"])).await.unwrap_err().to_string();
-    assert!(error.contains("is missing") && error.contains("t.stats"), "{error}");
+    let error = get(&mut client, request(&id, &["stats:value"]))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("is missing") && error.contains("t.stats"),
+        "{error}"
+    );
 }
 
 fn data_files(store: &Store) -> Vec<std::path::PathBuf> {
@@ -104,8 +149,15 @@ async fn unknown_names_are_answered_with_near_ones() {
     let server = store.serve().await;
     let mut client = server.client().await;
     let id = upload(&mut client, entities([(1, 12)])).await;
-    for (feature, message) in [("stat:value", "did you mean `stats`?"), ("stats:valu", "did you mean `value`?")] {
-        let error = client.do_get(Ticket::new(request(&id, &[feature]))).await.unwrap_err().to_string();
+    for (feature, message) in [
+        ("stat:value", "did you mean `stats`?"),
+        ("stats:valu", "did you mean `value`?"),
+    ] {
+        let error = client
+            .do_get(Ticket::new(request(&id, &[feature])))
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(message), "{error}");
     }
 }

@@ -20,7 +20,9 @@ async fn messages() -> Vec<FlightData> {
     let frame = entities((0..64).map(|key| (key, key)));
     FlightDataEncoderBuilder::new()
         .with_schema(frame.schema())
-        .with_flight_descriptor(Some(FlightDescriptor::new_cmd(r#"{"upload_entities": {}}"#)))
+        .with_flight_descriptor(Some(FlightDescriptor::new_cmd(
+            r#"{"upload_entities": {}}"#,
+        )))
         .build(stream::once(async { Ok::<_, FlightError>(frame) }))
         .try_collect()
         .await
@@ -63,8 +65,14 @@ async fn mutated_uploads_and_tickets_leave_the_server_well() {
         let mut messages = originals.clone();
         let victim = random.random_range(0..messages.len());
         match random.random_bool(0.5) {
-            true => messages[victim].data_header = mutated(&originals[victim].data_header, &mut random).into(),
-            false => messages[victim].data_body = mutated(&originals[victim].data_body, &mut random).into(),
+            true => {
+                messages[victim].data_header =
+                    mutated(&originals[victim].data_header, &mut random).into()
+            }
+            false => {
+                messages[victim].data_body =
+                    mutated(&originals[victim].data_body, &mut random).into()
+            }
         }
         if let Ok(reply) = raw.do_put(stream::iter(messages)).await {
             let _ = reply.into_inner().try_collect::<Vec<_>>().await;
@@ -79,7 +87,11 @@ async fn mutated_uploads_and_tickets_leave_the_server_well() {
         }
     }
 
-    assert_eq!(get(&mut client, valid).await.unwrap().num_rows(), 1, "the server still serves");
+    assert_eq!(
+        get(&mut client, valid).await.unwrap().num_rows(),
+        1,
+        "the server still serves"
+    );
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < SLACK_BYTES, "{grown} bytes were kept");
 }

@@ -195,13 +195,23 @@ fn zz_raw() {
         let data: Vec<_> = upload.into_iter().map(flight_data).map(Ok).collect();
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             futures::executor::block_on(
-                arrow_flight::decode::FlightRecordBatchStream::new_from_flight_data(futures::stream::iter(data).boxed())
-                    .try_collect::<Vec<_>>(),
+                arrow_flight::decode::FlightRecordBatchStream::new_from_flight_data(
+                    futures::stream::iter(data).boxed(),
+                )
+                .try_collect::<Vec<_>>(),
             )
         }));
         match run {
             Err(_) => panics += 1,
-            Ok(Ok(b)) => { ok += 1; if b.iter().flat_map(RecordBatch::columns).any(|c| c.to_data().validate_full().is_err()) { invalid += 1; } }
+            Ok(Ok(b)) => {
+                ok += 1;
+                if b.iter()
+                    .flat_map(RecordBatch::columns)
+                    .any(|c| c.to_data().validate_full().is_err())
+                {
+                    invalid += 1;
+                }
+            }
             Ok(Err(_)) => {}
         }
     }
