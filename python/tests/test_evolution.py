@@ -206,6 +206,15 @@ def merge_manifests(table: Table) -> None:
         append(table, seed)
 
 
+def without_null_lists(table: pa.Table) -> pa.Table:
+    """pyiceberg 0.12 reads null lists and maps of files without field ids as empty ones, so there are none."""
+    for i, name in enumerate(table.column_names):
+        if pa.types.is_list(table.schema.field(i).type) or pa.types.is_map(table.schema.field(i).type):
+            values = [[] if value is None else value for value in table[name].to_pylist()]
+            table = table.set_column(i, name, pa.array(values, table.schema.field(i).type))
+    return table
+
+
 def loose_files(table: Table, count: int) -> list[str]:
     """Parquet files without field ids, as tools other than Iceberg's write them."""
     directory = Path(table.location().removeprefix("file://")) / "loose"
@@ -213,11 +222,7 @@ def loose_files(table: Table, count: int) -> list[str]:
     paths = []
     for seed in range(count):
         path = directory / f"{seed}.parquet"
-        # pyiceberg 0.12 reads null lists of files without field ids as empty ones, so there are none here.
-        table_rows = rows(pa.schema(list(TYPES.items())), 20 + seed)
-        paths_column = pa.array([value or [] for value in table_rows["path"].to_pylist()], TYPES["path"])
-        at_path = table_rows.schema.get_field_index("path")
-        pq.write_table(table_rows.set_column(at_path, "path", paths_column), path, row_group_size=25)
+        pq.write_table(without_null_lists(rows(pa.schema(list(TYPES.items())), 20 + seed)), path, row_group_size=25)
         paths.append(path.as_uri())
     return paths
 
