@@ -19,7 +19,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use murre::engine::pit_join::{ADDRESS, FetchColumns, FetchRows, PitJoinExec, PitView};
+use murre::engine::pit_join::{FetchColumns, FetchRows, PitJoinExec, PitView};
 use murre::error::Result;
 use murre::model::RowAddress;
 
@@ -135,7 +135,7 @@ fn join(size: Size) -> Arc<dyn ExecutionPlan> {
     let count = KEYS as usize * size.depth;
     let mut scanned = rows(size, count, 1 << 40, 1_000);
     scanned.push((
-        ADDRESS,
+        RowAddress::COLUMN,
         Arc::new(UInt64Array::from_iter_values(0..count as u64)),
     ));
     let scanned = batch(scanned);

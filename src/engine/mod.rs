@@ -12,7 +12,9 @@ mod scan_exec;
 use std::sync::Arc;
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::{
+    GreedyMemoryPool, MemoryConsumer, MemoryReservation, TrackConsumersPool,
+};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
@@ -92,6 +94,23 @@ impl Engine {
         };
         builder.spawn_on(drive, self.runtime().handle());
         Ok(builder.build())
+    }
+
+    /// Does CPU work on the engine's threads.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::Internal`] if it panics.
+    pub async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let done = self.runtime().handle().spawn_blocking(work).await;
+        done.unwrap_or_else(|error| Err(Error::internal("plan a request", error)))
+    }
+
+    /// A claim on the engine's memory for data held outside of plans, empty yet.
+    pub fn reserve(&self, name: &str) -> MemoryReservation {
+        MemoryConsumer::new(name).register(&self.session.runtime_env().memory_pool)
     }
 
     /// Rows that operators put into one batch.

@@ -4,34 +4,29 @@
 mod bind;
 mod frame;
 mod plan;
+mod planner;
 mod range;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, SchemaRef};
-use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::physical_plan::ExecutionPlan;
+use arrow::datatypes::SchemaRef;
 use futures::future::try_join_all;
 
-use bind::{BoundView, check_collisions, schema_of};
-use frame::Spine;
+use bind::{BoundView, schema_of};
 pub use frame::{EVENT_TIMESTAMP, EntityFrame};
-use plan::PlannedView;
 pub use plan::{HistoricalPlan, ViewReport};
-use range::{RangeSpine, with_view_keys};
+use planner::Planner;
 
-use crate::engine::pit_join::{PitJoinExec, PitView};
-use crate::engine::{Engine, FeatureScanExec, TableFetch};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::model::{
     EntitySource, FeatureSelection, HistoricalRequest, Pins, Principal, SourceLocation, TableName,
-    TimeRange, UploadId,
+    UploadId,
 };
 use crate::registry::{Registry, RegistryReader, ResolvedView};
 use crate::staging::Staging;
-use crate::table::read::{ScanSpec, TableScan};
-use crate::table::{FooterCache, PinnedTable, ScanFilter, Tables};
+use crate::table::{FooterCache, PinnedTable, Tables};
 
 /// Plans historical requests.
 #[derive(Debug)]
@@ -39,8 +34,7 @@ pub struct Historical {
     registry: Arc<dyn RegistryReader>,
     tables: Arc<Tables>,
     staging: Arc<Staging>,
-    engine: Arc<Engine>,
-    footers: Arc<FooterCache>,
+    planner: Planner,
 }
 
 impl Historical {
@@ -56,8 +50,7 @@ impl Historical {
             registry,
             tables,
             staging,
-            engine,
-            footers,
+            planner: Planner { engine, footers },
         }
     }
 
@@ -76,17 +69,22 @@ impl Historical {
         let registry = self.registry.current().await?;
         check_project(&registry, request)?;
         let views = self.bind(&registry, request).await?;
-        match (&request.entity, attached) {
-            (EntitySource::Range(range), _) => self.plan_range(views, *range),
-            (_, Some(frame)) => self.plan_frame(views, &frame),
-            (EntitySource::Staged(id), None) => {
-                self.plan_frame(views, &self.open(principal, id).await?)
+        let planner = self.planner.clone();
+        let frame = match (&request.entity, attached) {
+            (EntitySource::Range(range), _) => return planner.plan_range(views, *range),
+            (_, Some(frame)) => frame,
+            (EntitySource::Staged(id), None) => self.open(principal, id).await?,
+            (EntitySource::Inline(_) | EntitySource::Attached, None) => {
+                return Err(Error::invalid(
+                    "historical.entity",
+                    "expected an upload, an inline dataframe, a range, or a dataframe sent by DoExchange",
+                ));
             }
-            (EntitySource::Inline(_) | EntitySource::Attached, None) => Err(Error::invalid(
-                "historical.entity",
-                "expected an upload, an inline dataframe, a range, or a dataframe sent by DoExchange",
-            )),
-        }
+        };
+        let engine = Arc::clone(&self.planner.engine);
+        engine
+            .compute(move || planner.plan_frame(views, &frame))
+            .await
     }
 
     /// The columns of a feature view as its table has them now: keys, event timestamp, features.
@@ -158,107 +156,6 @@ impl Historical {
         });
         Ok(try_join_all(pinned).await?.into_iter().collect())
     }
-
-    fn plan_frame(&self, views: Vec<BoundView>, frame: &EntityFrame) -> Result<HistoricalPlan> {
-        let spine = Spine::try_new(frame, &views)?;
-        check_collisions(
-            spine
-                .output_fields()
-                .chain(features(&views))
-                .map(|field| field.name().as_str()),
-        )?;
-        let filters = views
-            .iter()
-            .enumerate()
-            .map(|(i, view)| spine.filter(i, view))
-            .collect::<Result<Vec<_>>>()?;
-        let rows = spine.rows();
-        let (timestamp, output, keys) = (spine.timestamp, spine.output, spine.keys);
-        let source = MemorySourceConfig::try_new_exec(&[spine.batches], spine.schema, None)?;
-        self.plan_join(Join {
-            spine: source,
-            timestamp,
-            output,
-            keys,
-            views,
-            filters,
-            rows: Some(rows),
-        })
-    }
-
-    fn plan_range(&self, views: Vec<BoundView>, range: TimeRange) -> Result<HistoricalPlan> {
-        let spine = RangeSpine::try_new(&views, range)?;
-        let schema = spine.schema();
-        let fields = schema.fields().iter().map(AsRef::as_ref);
-        check_collisions(
-            fields
-                .chain(features(&views))
-                .map(|field| field.name().as_str()),
-        )?;
-        let filters = views.iter().map(|view| spine.filter(view)).collect();
-        let source = spine.plan(&views, &self.footers, self.engine.partitions())?;
-        let (source, keys) = with_view_keys(source, &views)?;
-        let output = schema.fields().len();
-        self.plan_join(Join {
-            spine: source,
-            timestamp: output - 1,
-            output,
-            keys,
-            views,
-            filters,
-            rows: None,
-        })
-    }
-
-    fn plan_join(&self, join: Join) -> Result<HistoricalPlan> {
-        let mut inputs: Vec<(Arc<dyn ExecutionPlan>, PitView)> = Vec::new();
-        let mut planned = Vec::new();
-        for ((view, filter), keys) in join.views.iter().zip(join.filters).zip(join.keys) {
-            let scan = Arc::new(TableScan::try_new(
-                view.table.clone(),
-                scan_spec(view, filter),
-                Arc::clone(&self.footers),
-            )?);
-            inputs.push((
-                Arc::new(FeatureScanExec::new(
-                    &view.name,
-                    Arc::clone(&scan),
-                    self.engine.partitions(),
-                )),
-                pit_view(view, keys, &scan),
-            ));
-            let (name, table, pin) = (
-                view.name.clone(),
-                view.table.name().clone(),
-                view.table.pin(),
-            );
-            planned.push(PlannedView {
-                name,
-                table,
-                pin,
-                scan,
-            });
-        }
-        let exec = PitJoinExec::try_new(join.spine, join.timestamp, join.output, inputs)?;
-        Ok(HistoricalPlan {
-            engine: Arc::clone(&self.engine),
-            plan: self.engine.optimize(Arc::new(exec))?,
-            views: planned,
-            rows: join.rows,
-            ordered: join.rows.is_some(),
-        })
-    }
-}
-
-/// Everything that the join is made of.
-struct Join {
-    spine: Arc<dyn ExecutionPlan>,
-    timestamp: usize,
-    output: usize,
-    keys: Vec<Vec<usize>>,
-    views: Vec<BoundView>,
-    filters: Vec<ScanFilter>,
-    rows: Option<u64>,
 }
 
 fn check_project(registry: &Registry, request: &HistoricalRequest) -> Result<()> {
@@ -281,46 +178,4 @@ fn no_features(selection: &FeatureSelection) -> String {
 fn table_of(view: &ResolvedView) -> &TableName {
     let SourceLocation::Iceberg(name) = &view.view.source.location;
     name
-}
-
-fn features(views: &[BoundView]) -> impl Iterator<Item = &Field> {
-    views
-        .iter()
-        .flat_map(|view| &view.features)
-        .map(|column| &column.field)
-}
-
-/// Keys and timestamps only; values of the rows that win are fetched later.
-fn scan_spec(view: &BoundView, filter: ScanFilter) -> ScanSpec {
-    let columns = view
-        .keys
-        .iter()
-        .chain([&view.timestamp])
-        .chain(&view.created)
-        .map(|column| column.field_id);
-    ScanSpec {
-        columns: columns.collect(),
-        filter,
-        with_addresses: true,
-    }
-}
-
-fn pit_view(view: &BoundView, keys: Vec<usize>, scan: &Arc<TableScan>) -> PitView {
-    let requested = view.features.iter().map(|column| column.field_id).collect();
-    PitView {
-        name: view.name.clone(),
-        keys,
-        ttl: view.ttl.limit(),
-        has_created: view.created.is_some(),
-        fetch: Arc::new(TableFetch::new(
-            Arc::clone(scan),
-            requested,
-            view.whole_row.clone(),
-        )),
-        features: view
-            .features
-            .iter()
-            .map(|column| column.field.clone())
-            .collect(),
-    }
 }

@@ -8,6 +8,8 @@ use std::fmt;
 pub struct RowAddress(u64);
 
 impl RowAddress {
+    /// Name of the column (`UInt64`) that carries addresses through a plan.
+    pub const COLUMN: &str = "__address";
     const ROW_BITS: u32 = 40;
     /// Greatest file index that fits.
     pub const MAX_FILE: u32 = (1 << (64 - Self::ROW_BITS)) - 1;

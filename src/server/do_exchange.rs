@@ -2,13 +2,14 @@
 //!
 //! The dataframe is read to its end before the answer begins: every feature scan is bounded by its keys and times.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow_flight::FlightData;
+use datafusion::execution::memory_pool::MemoryReservation;
 use futures::stream::{BoxStream, Stream, TryStreamExt};
 use tonic::Status;
 
 use super::{Services, descriptor, encode, historical, ipc_guard};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::historical::EntityFrame;
 use crate::model::Principal;
 
@@ -21,11 +22,33 @@ pub(crate) async fn run(
     let mut upload = ipc_guard::decode_flight(messages, services.limits);
     let request = historical::decode_attached(descriptor::command(upload.descriptor().await?)?)?;
     let schema = upload.schema().await?;
-    let batches: Vec<RecordBatch> = upload.into_batches().try_collect().await?;
+    let (batches, memory) = collect(services, upload.into_batches()).await?;
     let frame = EntityFrame::new(schema, batches);
     let plan = services
         .historical
         .plan(principal, &request, Some(frame))
         .await?;
+    // From here on the plan accounts for the dataframe itself.
+    drop(memory);
     Ok(encode::flight_data(plan.schema(), plan.execute()?))
+}
+
+/// Gathers a dataframe, charged to the engine's memory while it arrives and is planned for.
+async fn collect(
+    services: &Services,
+    batches: impl Stream<Item = Result<RecordBatch>> + Send,
+) -> Result<(Vec<RecordBatch>, MemoryReservation)> {
+    let memory = services.engine.reserve("entity dataframe");
+    let charged = batches.and_then(|batch| {
+        let charge = memory.try_grow(slice_bytes(&batch)).map_err(Error::from);
+        std::future::ready(charge.map(|()| batch))
+    });
+    let batches = charged.try_collect().await?;
+    Ok((batches, memory))
+}
+
+/// Bytes of a batch's own rows; its buffers may be parts of one message.
+fn slice_bytes(batch: &RecordBatch) -> usize {
+    let column = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or(0);
+    batch.columns().iter().map(column).sum()
 }

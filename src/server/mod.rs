@@ -47,6 +47,7 @@ struct Services {
     staging: Arc<Staging>,
     registry: Arc<dyn RegistryReader>,
     clock: Arc<dyn Clock>,
+    engine: Arc<Engine>,
     limits: IpcLimits,
     _sweeper: Sweeper,
 }
@@ -80,15 +81,17 @@ impl App {
             ..TableCacheConfig::default()
         };
         let tables = Arc::new(Tables::new(Catalogs::connect(&config.catalogs)?, caches));
+        let engine = Arc::new(Engine::try_new(&config.engine)?);
         let historical = Historical::new(
             Arc::clone(&registry),
             tables,
             Arc::clone(&staging),
-            Arc::new(Engine::try_new(&config.engine)?),
+            Arc::clone(&engine),
             Arc::new(FooterCache::new(config.tables.footer_cache.as_u64())),
         );
         let limits = IpcLimits {
             max_message_bytes: config.server.max_message_size.as_u64(),
+            max_decoded_bytes: config.engine.memory_limit_bytes(),
             ..IpcLimits::default()
         };
         let services = Arc::new(Services {
@@ -96,6 +99,7 @@ impl App {
             staging,
             registry,
             clock,
+            engine,
             limits,
             _sweeper: sweeper,
         });

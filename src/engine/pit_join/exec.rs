@@ -20,8 +20,9 @@ use futures::{StreamExt, TryStreamExt};
 use super::keys::KeyIndex;
 use super::metrics::ViewMetrics;
 use super::stream::{Job, ViewJob};
-use super::{ADDRESS, PitView, PitViewReport};
+use super::{PitView, PitViewReport};
 use crate::error::{Error, Result};
+use crate::model::RowAddress;
 
 /// Joins a spine with the scans of feature views; see the [module](super) for its contract.
 #[derive(Debug)]
@@ -127,9 +128,12 @@ fn check_scan(spine: &Schema, scan: &Schema, view: &PitView) -> Result<()> {
     }
     (view.keys.len()..columns - 1).try_for_each(|at| expect_timestamp(scan, at))?;
     let address = scan.field(columns - 1);
-    match address.name() == ADDRESS && *address.data_type() == DataType::UInt64 {
+    match address.name() == RowAddress::COLUMN && *address.data_type() == DataType::UInt64 {
         true => Ok(()),
-        false => Err(mismatch(address, &format!("{ADDRESS} of UInt64"))),
+        false => Err(mismatch(
+            address,
+            &format!("{} of UInt64", RowAddress::COLUMN),
+        )),
     }
 }
 

@@ -59,9 +59,6 @@ use crate::model::RowAddress;
 pub use exec::PitJoinExec;
 pub use metrics::PitViewReport;
 
-/// Name of a scan's last column: where each row lives ([`RowAddress`], `UInt64`, not null, `u64::MAX` unused).
-pub const ADDRESS: &str = "__address";
-
 /// Reads rows again by their addresses.
 pub trait FetchRows: Debug + Send + Sync {
     /// The rows at `addresses`, which are distinct and ascend, in exactly that order.
@@ -84,7 +81,7 @@ pub enum FetchColumns {
 /// What the join needs to know of one view besides its scan.
 ///
 /// The scan's columns are the keys in the order of `keys`, the event time (any timestamp type), the created time if
-/// `has_created`, and [`ADDRESS`].
+/// `has_created`, and [`RowAddress::COLUMN`] (`UInt64`, not null, `u64::MAX` unused).
 #[derive(Clone, Debug)]
 pub struct PitView {
     /// Name or alias, unique in the join; for plans and metrics.

@@ -13,13 +13,14 @@ use datafusion::physical_plan::metrics::Count;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::TryStreamExt;
 
+use super::NONE;
 use super::candidates::{Best, Candidates, Created, Hit, Hits};
 use super::keys::KeyScratch;
 use super::memory::bytes_of;
 use super::spine::{SpineIndex, all_valid, instants};
 use super::window::Windows;
-use super::{ADDRESS, NONE};
 use crate::error::Error;
+use crate::model::RowAddress;
 
 /// Everything the partitions of one scan share.
 pub(super) struct Probe<C> {
@@ -116,7 +117,7 @@ impl<C: Created> Probe<C> {
         if hits.rows.iter().any(|hit| hit.row.is_vacant()) {
             return Err(Error::internal(
                 "point-in-time join",
-                format!("column {ADDRESS} holds u64::MAX"),
+                format!("column {} holds u64::MAX", RowAddress::COLUMN),
             )
             .into());
         }

@@ -48,9 +48,6 @@ use deletes::DeleteCache;
 use group::OpenFile;
 use input::{FileRef, Input};
 
-/// Name of the column of row addresses.
-pub const ADDRESS: &str = "__address";
-
 /// What to read of a table.
 #[derive(Clone, Debug, Default)]
 pub struct ScanSpec {
@@ -58,7 +55,7 @@ pub struct ScanSpec {
     pub columns: Vec<i32>,
     /// Rows that matter; the scan may yield others too.
     pub filter: ScanFilter,
-    /// Whether batches end with a column [`ADDRESS`].
+    /// Whether batches end with a column [`RowAddress::COLUMN`].
     pub with_addresses: bool,
 }
 
@@ -131,7 +128,7 @@ impl TableScan {
         }
     }
 
-    /// The columns in the pinned schema's names and types, then [`ADDRESS`] if asked for.
+    /// The columns in the pinned schema's names and types, then [`RowAddress::COLUMN`] if asked for.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.0.output)
     }
@@ -181,7 +178,7 @@ impl Scan {
         let fields = columns::top_level_fields(&place.table, &place.schema, &spec.columns)?;
         let address = spec
             .with_addresses
-            .then(|| Field::new(ADDRESS, DataType::UInt64, false));
+            .then(|| Field::new(RowAddress::COLUMN, DataType::UInt64, false));
         Ok(Self {
             output: adapt::schema_of(columns::arrow_fields(&fields)?, address),
             fields,

@@ -15,7 +15,7 @@ use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use super::super::{ADDRESS, FetchColumns, FetchRows};
+use super::super::{FetchColumns, FetchRows};
 use crate::error::{Error, Result};
 use crate::model::RowAddress;
 
@@ -151,7 +151,7 @@ pub(super) fn scan(columns: &RecordBatch, layout: &Layout) -> Arc<dyn ExecutionP
 }
 
 pub(super) fn scan_schema(columns: impl IntoIterator<Item = Field>) -> Arc<Schema> {
-    let address = Field::new(ADDRESS, DataType::UInt64, false);
+    let address = Field::new(RowAddress::COLUMN, DataType::UInt64, false);
     Arc::new(Schema::new(
         columns.into_iter().chain([address]).collect::<Vec<_>>(),
     ))

@@ -15,7 +15,7 @@ use iceberg::spec::{NameMapping, NestedField, NestedFieldRef, PartitionSpec, Str
 use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
-use super::super::{ADDRESS, FooterCache, Place, ScanSpec, ScanUnit, TableScan, arrow_field};
+use super::super::{FooterCache, Place, ScanSpec, ScanUnit, TableScan, arrow_field};
 use crate::error::Result;
 use crate::model::RowAddress;
 use crate::table::files::{DeleteFile, DeleteKind, FileEntry};
@@ -249,7 +249,7 @@ pub(super) async fn fetched(
 
 pub(super) fn addresses_of(batch: &RecordBatch) -> Vec<RowAddress> {
     let column = batch
-        .column_by_name(ADDRESS)
+        .column_by_name(RowAddress::COLUMN)
         .unwrap()
         .as_primitive::<UInt64Type>();
     column
