@@ -55,24 +55,42 @@ impl CatalogConfig {
     }
 }
 
-/// Shows no credentials: the uri up to its scheme where it has a user part, properties by key only.
+/// Shows no credentials: the uri without its password and query, properties by key only.
 impl fmt::Debug for CatalogConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let uri = match self.uri.split_once("://") {
-            Some((scheme, rest)) if rest.contains('@') => format!("{scheme}://[redacted]"),
-            _ => self.uri.clone(),
-        };
         let properties: BTreeMap<&str, &str> = self
             .properties
             .keys()
-            .map(|key| (key.as_str(), "[redacted]"))
+            .map(|key| (key.as_str(), REDACTED))
             .collect();
         f.debug_struct("CatalogConfig")
             .field("kind", &self.kind)
-            .field("uri", &uri)
+            .field("uri", &redacted_uri(&self.uri))
             .field("warehouse", &self.warehouse)
             .field("properties", &properties)
             .finish()
+    }
+}
+
+/// Stands where a secret was.
+pub const REDACTED: &str = "[redacted]";
+
+/// `scheme://user:password@host` without the password; whatever follows `?` may hold one too.
+pub fn redacted_uri(uri: &str) -> String {
+    let (uri, query) = uri
+        .split_once('?')
+        .map_or((uri, ""), |(uri, _)| (uri, "?[redacted]"));
+    let Some((scheme, rest)) = uri.split_once("://") else {
+        return format!("{uri}{query}");
+    };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(authority_end);
+    match authority
+        .rsplit_once('@')
+        .map(|(user, host)| (user.split(':').next().unwrap_or_default(), host))
+    {
+        Some((user, host)) => format!("{scheme}://{user}:{REDACTED}@{host}{path}{query}"),
+        None => format!("{scheme}://{authority}{path}{query}"),
     }
 }
 

@@ -161,3 +161,18 @@ async fn a_lock_of_another_process_is_waited_for() {
     waiting.await.unwrap().unwrap();
     assert!(catalog.namespace_exists(&namespace).await.unwrap());
 }
+
+#[test]
+fn a_uri_keeps_all_but_its_password() {
+    let shown = |uri| redacted_uri(uri);
+    assert_eq!(
+        shown("postgresql://ann:se:cr@t@db:5432/lake?a=b"),
+        "postgresql://ann:[redacted]@db:5432/lake?[redacted]"
+    );
+    assert_eq!(
+        shown("sqlite:///data/catalog.db"),
+        "sqlite:///data/catalog.db"
+    );
+    assert_eq!(shown("https://host/a@b:c"), "https://host/a@b:c");
+    assert_eq!(shown("plain"), "plain");
+}

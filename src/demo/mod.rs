@@ -123,9 +123,9 @@ fn describe(retrieval: &Retrieval) -> Result<String> {
 fn by_hand(address: SocketAddr) -> String {
     let features = FEATURES
         .map(|feature| format!("{feature:?}"))
-        .join(",\n                 ");
+        .join(",\n              ");
     format!(
-        r#"the same by hand, in Python (pip install pyarrow; start the server with `murre demo --serve`):
+        r#"the same by hand, in Python (pip install pyarrow pandas; start the server with `murre demo --serve`):
 
   import json, datetime, pyarrow as pa, pyarrow.flight as flight
   client = flight.connect("grpc://{address}")

@@ -113,11 +113,6 @@ impl Engine {
         MemoryConsumer::new(name).register(&self.session.runtime_env().memory_pool)
     }
 
-    /// Rows that operators put into one batch.
-    pub fn batch_size(&self) -> usize {
-        self.session.config().batch_size()
-    }
-
     /// Partitions that scans are split into.
     pub fn partitions(&self) -> usize {
         self.session.config().target_partitions()

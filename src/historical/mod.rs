@@ -104,18 +104,6 @@ impl Historical {
         Ok(schema_of(columns.map(|column| column.field.clone())))
     }
 
-    /// Names of the feature views in the current definitions.
-    ///
-    /// # Errors
-    /// [`Error::InvalidDefinitions`] if none could be loaded yet.
-    pub async fn view_names(&self) -> Result<Vec<String>> {
-        let registry = self.registry.current().await?;
-        Ok(registry
-            .feature_views()
-            .map(|view| view.name.clone())
-            .collect())
-    }
-
     async fn open(&self, principal: &Principal, id: &UploadId) -> Result<EntityFrame> {
         let staged = self.staging.open(principal, id).await?;
         Ok(EntityFrame::new(staged.schema, staged.batches))

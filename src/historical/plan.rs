@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::displayable;
 use futures::TryStreamExt;
 
 use crate::engine::Engine;
@@ -108,9 +108,7 @@ impl HistoricalPlan {
             Ok(total + batch.num_rows() as u64)
         };
         let rows = self.execute()?.try_fold(0, count).await?;
-        let plan = DisplayableExecutionPlan::with_metrics(self.plan.as_ref())
-            .indent(false)
-            .to_string();
+        let plan = displayable(self.plan.as_ref()).indent(false).to_string();
         let mut text = format!("plan:\n{}", indent(&plan));
         for view in self.reports() {
             let snapshot = view

@@ -264,11 +264,14 @@ impl RangeSpine {
     }
 }
 
+/// Per view, the spine's columns that hold its join keys.
+type KeyPositions = Vec<Vec<usize>>;
+
 /// Adds, for each view, its join keys in the types of its table; answers the columns' positions per view.
 pub(super) fn with_view_keys(
     spine: Arc<dyn ExecutionPlan>,
     views: &[BoundView],
-) -> Result<(Arc<dyn ExecutionPlan>, Vec<Vec<usize>>)> {
+) -> Result<(Arc<dyn ExecutionPlan>, KeyPositions)> {
     let schema = spine.schema();
     let mut columns: Vec<ProjectionExpr> = Vec::new();
     for field in schema.fields() {
@@ -300,9 +303,8 @@ fn key_position(
         .field_with_name(key.name())
         .is_ok_and(|field| field.data_type() == key.data_type())
     {
-        return Ok(schema
-            .index_of(key.name())
-            .map_err(Error::arrow("plan a range spine"))?);
+        let position = schema.index_of(key.name());
+        return position.map_err(Error::arrow("plan a range spine"));
     }
     let alias = format!("__key_{}_{}", key.name(), key.data_type());
     if let Some(made) = columns.iter().position(|column| column.alias == alias) {
@@ -361,6 +363,6 @@ fn common_type(name: &str, left: &DataType, right: &DataType) -> Result<DataType
 }
 
 fn ceil_us(instant: DateTime<Utc>) -> i64 {
-    let up = i64::from(instant.timestamp_subsec_nanos() % 1_000 != 0);
+    let up = i64::from(!instant.timestamp_subsec_nanos().is_multiple_of(1_000));
     instant.timestamp_micros().saturating_add(up)
 }

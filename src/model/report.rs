@@ -103,9 +103,9 @@ impl fmt::Display for ScanReport {
         let groups = &self.row_groups_pruned;
         write!(
             f,
-            "files: {} total, {} pruned (time {}, partition {}, key {}), {} read; \
-             row groups: {} total, {} pruned (time {}, key {}), {} read; \
-             rows: {} scanned, {} pruned by page, {} deleted, {} fetched; bytes read: {}",
+            "files: {} total, {} pruned (time {}, partition {}, key {}), {} read\n  \
+             row groups: {} total, {} pruned (time {}, key {}), {} read\n  \
+             rows: {} scanned, {} pruned by page, {} deleted, {} fetched\n  bytes read: {}",
             self.files,
             files.total(),
             files.by_time,

@@ -25,7 +25,10 @@ pub(super) async fn bind(config: &ServerConfig) -> Result<TcpListener> {
     check_reach(config, config.listen)?;
     TcpListener::bind(config.listen)
         .await
-        .map_err(io_error(format!("listen on {}", config.listen)))
+        .map_err(io_error(format!(
+            "listen on {}; another address can be set by --listen",
+            config.listen
+        )))
 }
 
 /// Serves Flight and health until `shutdown` resolves, then drains.

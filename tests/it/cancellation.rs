@@ -60,13 +60,13 @@ async fn a_dropped_stream_stops_the_scan_within_a_second() {
         let _ = tokio::time::timeout(Duration::from_millis(1), stream.next()).await;
     }
     drop(stream);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    murre::clock::sleep(Duration::from_secs(1)).await;
     let stopped_at = scanned();
     assert!(
         stopped_at < (COMMITS * ROWS_PER_COMMIT) as u64,
         "the scan ran to its end: {stopped_at} rows"
     );
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    murre::clock::sleep(Duration::from_millis(500)).await;
     assert_eq!(
         scanned(),
         stopped_at,
