@@ -1,3 +1,5 @@
+//! Catalogs: how they are configured, opened and refused.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

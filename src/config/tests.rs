@@ -1,3 +1,5 @@
+//! Configuration: layers, faults, and documentation that cannot drift.
+
 use std::fs;
 use std::time::Duration;
 

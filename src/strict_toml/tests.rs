@@ -1,3 +1,5 @@
+//! Strict reading: all faults at once, each with its key and origin.
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;

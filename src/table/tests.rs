@@ -1,3 +1,5 @@
+//! Tables end to end: create, append, pin, expire, and what goes wrong.
+
 use std::collections::BTreeMap;
 
 use arrow::array::{

@@ -1,3 +1,5 @@
+//! The definitions file: what it says, what is refused, and how changes arrive.
+
 use std::fs;
 
 use insta::assert_snapshot;

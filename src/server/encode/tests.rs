@@ -1,3 +1,5 @@
+//! Messages on the wire: sizes, schemas, and errors in mid-stream.
+
 use std::sync::Arc;
 
 use arrow::array::{DictionaryArray, Int64Array, StringArray, StringViewArray};

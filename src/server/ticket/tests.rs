@@ -1,3 +1,5 @@
+//! Requests on the wire: golden texts and bytes, refusals, and arbitrary bytes.
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};

@@ -1,3 +1,5 @@
+//! Which deletes apply to which files, against the specification's rule over all pairs.
+
 use iceberg::spec::Literal;
 
 use super::*;

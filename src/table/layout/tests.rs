@@ -1,3 +1,5 @@
+//! Pruning never drops a file that may hold a match.
+
 use std::sync::Arc;
 
 use arrow::array::{
