@@ -3,10 +3,10 @@
 //! An upload is one object, and everything about it (owner, expiry, rows, schema) is in the object or its name, so any
 //! server that shares the store can serve it. A process remembers only which bytes count against its budget.
 //!
-//! - [`id`]: the unguessable, server-made name, which says when the upload expires.
-//! - [`object`]: the bytes of an object.
-//! - [`receive`] writes one while its batches arrive, [`serve`] reads one, [`sweep`] deletes the expired.
-//! - [`budget`]: the bytes of this process's uploads.
+//! - `id`: the unguessable, server-made name, which says when the upload expires.
+//! - `object`: the bytes of an object.
+//! - `receive` writes one while its batches arrive, `serve` reads one, `sweep` deletes the expired.
+//! - `budget`: the bytes of this process's uploads.
 
 mod budget;
 mod config;

@@ -3,7 +3,7 @@
 //! - [`files`]: the live files of a snapshot and the deletes that apply to them.
 //! - [`layout`]: partitioning, and which files a scan can leave out.
 //! - [`read`]: scans with deletes applied, and late fetch by row address.
-//! - [`write`]: batches become sorted, partitioned Parquet files.
+//! - [`mod@write`]: batches become sorted, partitioned Parquet files.
 //! - [`commit`]: the only place that changes a table.
 
 use std::fmt;

@@ -71,7 +71,7 @@ pub async fn write(table: &Table, batches: &[RecordBatch]) -> Result<Vec<DataFil
     Ok(files.into_iter().flatten().collect())
 }
 
-/// The Arrow schema that [`write`] expects, with field ids.
+/// The Arrow schema that [`write()`] expects, with field ids.
 ///
 /// # Errors
 /// If the table has a type that Arrow has not.

@@ -3,12 +3,12 @@
 //! `arrow-ipc` trusts its input: a mutated message makes it panic, and a body of 64 bytes whose length prefix says
 //! 1 TiB makes it abort the process, which nothing can catch. So a message goes through these gates, in this order:
 //!
-//! 1. [`header`]: its flatbuffer is verified with limits on depth, tables and size, then copied into plain numbers.
-//! 2. [`schema`]: a schema is checked for everything that the conversion to Arrow would panic on, and for size.
-//! 3. [`layout`]: field nodes and buffers are walked along the schema; each must be there, large enough and inside the
+//! 1. `header`: its flatbuffer is verified with limits on depth, tables and size, then copied into plain numbers.
+//! 2. `schema`: a schema is checked for everything that the conversion to Arrow would panic on, and for size.
+//! 3. `layout`: field nodes and buffers are walked along the schema; each must be there, large enough and inside the
 //!    body, and nothing may be left over. What the batch will occupy is charged to the stream's budget.
-//! 4. [`inflate`]: compressed bodies are inflated here, never in `arrow-ipc`, into exactly the bytes that were charged.
-//! 5. [`decoder`]: `arrow-ipc` gets a header that the guard wrote itself from the checked numbers and validates the
+//! 4. `inflate`: compressed bodies are inflated here, never in `arrow-ipc`, into exactly the bytes that were charged.
+//! 5. `decoder`: `arrow-ipc` gets a header that the guard wrote itself from the checked numbers and validates the
 //!    contents (offsets, UTF-8, dictionary indices, null counts, views). A panic there becomes [`Error::Malformed`].
 //!
 //! Nothing is allocated before the numbers that ask for it are believed and charged. Streams come in two wrappings:
