@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field};
 use iceberg::spec::NestedFieldRef;
 
 use crate::error::{Error, Result, nearest};
-use crate::model::{FeatureView, Ttl};
+use crate::model::{FeatureView, TimeWindow, Ttl};
 use crate::registry::ResolvedView;
 use crate::table::PinnedTable;
 use crate::table::read::arrow_field;
@@ -69,6 +70,22 @@ impl BoundView {
             table,
         })
     }
+
+    /// Event times that can match a spine whose times lie in `[min_us, max_us]`, microseconds.
+    pub(super) fn window(&self, min_us: i64, max_us: i64) -> TimeWindow {
+        let ttl_us =
+            |ttl: Duration| i64::try_from(ttl.as_nanos().div_ceil(1_000)).unwrap_or(i64::MAX);
+        let oldest = |ttl| min_us.saturating_sub(ttl_us(ttl));
+        TimeWindow {
+            start_us: self.ttl.limit().map(oldest),
+            end_us: Some(max_us),
+        }
+    }
+}
+
+/// Name of the spine's hidden column that holds a join key in the type of a table.
+pub(super) fn hidden_key(key: &Field) -> String {
+    format!("__key_{}_{}", key.name(), key.data_type())
 }
 
 /// Looks columns up by their feature-side names.

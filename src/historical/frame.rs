@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use super::bind::{BoundView, check_collisions, schema_of};
+use super::bind::{BoundView, check_collisions, hidden_key, schema_of};
 use crate::engine::coerce::{coerce_key, coerce_timestamp, instant_bounds_us, is_timestamp_like};
 use crate::error::{Error, Result};
 use crate::model::TimeWindow;
@@ -222,14 +222,7 @@ impl Spine {
         let Some((min, max)) = instant_bounds_us(&self.concat(self.timestamp)?)? else {
             return Ok(None);
         };
-        let ttl_us = bound
-            .ttl
-            .limit()
-            .map(|ttl| i64::try_from(ttl.as_nanos().div_ceil(1_000)).unwrap_or(i64::MAX));
-        Ok(Some(TimeWindow {
-            start_us: ttl_us.map(|ttl| min.saturating_sub(ttl)),
-            end_us: Some(max),
-        }))
+        Ok(Some(bound.window(min, max)))
     }
 
     fn concat(&self, column: usize) -> Result<ArrayRef> {
@@ -343,7 +336,7 @@ impl SpineColumns {
         if self.fields[column].data_type() == key.data_type() {
             return Ok(column);
         }
-        let name = format!("__key_{}_{}", key.name(), key.data_type());
+        let name = hidden_key(key);
         match self.fields.iter().position(|field| *field.name() == name) {
             Some(made) => Ok(made),
             None => {

@@ -21,7 +21,7 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::union::UnionExec;
 
-use super::bind::{BoundView, schema_of};
+use super::bind::{BoundView, hidden_key, schema_of};
 use super::frame::EVENT_TIMESTAMP;
 use crate::engine::FeatureScanExec;
 use crate::error::{Error, Result};
@@ -91,15 +91,7 @@ impl RangeSpine {
 
     /// Event times that the scan of a view must cover for the join with this spine.
     pub(super) fn filter(&self, view: &BoundView) -> ScanFilter {
-        let ttl_us = view
-            .ttl
-            .limit()
-            .map(|ttl| i64::try_from(ttl.as_nanos().div_ceil(1_000)).unwrap_or(i64::MAX));
-        let start_us = ttl_us.map(|ttl| self.range.start.timestamp_micros().saturating_sub(ttl));
-        let window = TimeWindow {
-            start_us,
-            end_us: Some(ceil_us(self.range.end)),
-        };
+        let window = view.window(self.range.start.timestamp_micros(), ceil_us(self.range.end));
         ScanFilter {
             timestamp: Some((view.timestamp.field_id, window)),
             keys: Vec::new(),
@@ -306,7 +298,7 @@ fn key_position(
         let position = schema.index_of(key.name());
         return position.map_err(Error::arrow("plan a range spine"));
     }
-    let alias = format!("__key_{}_{}", key.name(), key.data_type());
+    let alias = hidden_key(key);
     if let Some(made) = columns.iter().position(|column| column.alias == alias) {
         return Ok(made);
     }
