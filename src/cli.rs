@@ -10,6 +10,7 @@ use murre::error::Result;
 const EXAMPLES: &str = "Examples:
   murre demo                                       make sample tables, query them, show how
   murre serve                                      serve features.toml at 127.0.0.1:8815
+  murre serve --feast-repo feature_repo            serve the definitions of a Feast repository
   murre serve --config murre.toml --log debug
   murre check-config --config murre.toml           show every setting, or everything that is wrong
   MURRE__ENGINE__THREADS=4 murre serve             any setting as a variable: MURRE__SECTION__KEY";
@@ -37,6 +38,9 @@ pub(crate) struct Settings {
     /// Configuration file; defaults and variables alone without it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Feast feature repository: the folder of a feature_store.yaml [registry.path]
+    #[arg(long, value_name = "DIR")]
+    feast_repo: Option<PathBuf>,
     /// Address and port to listen on [server.listen]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
@@ -52,6 +56,7 @@ impl Settings {
     pub(crate) fn load(self) -> Result<LoadedConfig> {
         let flags = Flags {
             listen: self.listen,
+            feast_repo: self.feast_repo,
             log: self.log,
             insecure_allow_remote: self.insecure_allow_remote,
         };

@@ -80,6 +80,67 @@ pub enum Error {
         /// Known names that look alike.
         nearest: Vec<String>,
     },
+    /// No data source has this name.
+    #[error("data source `{source_name}` not found{}", Nearest(nearest))]
+    DataSourceNotFound {
+        /// Name as requested.
+        source_name: String,
+        /// Known names that look alike.
+        nearest: Vec<String>,
+    },
+    /// A data source is of a kind that this server cannot read.
+    #[error(
+        "data source `{source_name}` is a {source_kind}, which this server cannot read; move its rows to an Iceberg \
+         table (IcebergSource) or to Parquet files (FileSource)"
+    )]
+    UnsupportedSource {
+        /// Source as named by the definitions.
+        source_name: String,
+        /// Its kind, in the definitions' words.
+        source_kind: String,
+    },
+    /// Something is in the place that would be written, and the caller did not say that it may be replaced.
+    #[error("{what} exists already; allow overwriting, or choose another place")]
+    AlreadyExists {
+        /// The thing and its place.
+        what: String,
+    },
+    /// The configuration does not let this server do it.
+    #[error("{what} is not allowed; {remedy}")]
+    NotAllowed {
+        /// What was asked for.
+        what: String,
+        /// The setting that allows it.
+        remedy: String,
+    },
+    /// The columns sent are not those of the place they should be written to.
+    #[error("{place} has the columns [{}], but [{}] were sent", expected.join(", "), found.join(", "))]
+    ColumnsDiffer {
+        /// Where they should be written to.
+        place: String,
+        /// Its columns.
+        expected: Vec<String>,
+        /// Columns as sent.
+        found: Vec<String>,
+    },
+    /// An on-demand feature view's own code failed, or took too long.
+    #[error("on-demand feature view `{view}`: {message}")]
+    OnDemandFailed {
+        /// The view.
+        view: String,
+        /// What its code or its evaluator said.
+        message: String,
+    },
+    /// Work was stopped at a configured time limit.
+    #[error("{what} took longer than {limit_ms} ms; {hint}")]
+    TimedOut {
+        /// What was being done.
+        what: String,
+        /// The limit.
+        limit_ms: u64,
+        /// What the caller or operator can do.
+        hint: &'static str,
+    },
     /// The server has no such Flight action.
     #[error("action `{action}` not found; the actions are `{}`", known.join("`, `"))]
     ActionNotFound {
@@ -294,10 +355,16 @@ impl Error {
             | Self::SchemaMismatch { .. }
             | Self::ColumnCollision { .. }
             | Self::Unsupported { .. }
+            | Self::UnsupportedSource { .. }
+            | Self::ColumnsDiffer { .. }
+            | Self::AlreadyExists { .. }
+            | Self::OnDemandFailed { .. }
             | Self::InvalidConfig { .. } => ErrorKind::InvalidRequest,
+            Self::NotAllowed { .. } => ErrorKind::PermissionDenied,
             Self::FeatureViewNotFound { .. }
             | Self::FeatureNotFound { .. }
             | Self::FeatureServiceNotFound { .. }
+            | Self::DataSourceNotFound { .. }
             | Self::ActionNotFound { .. }
             | Self::ProjectNotFound { .. }
             | Self::TableColumnNotFound { .. }
@@ -305,7 +372,7 @@ impl Error {
             | Self::SnapshotNotFound { .. }
             | Self::FileNotFound { .. }
             | Self::UploadNotFound { .. } => ErrorKind::NotFound,
-            Self::BudgetExceeded { .. } | Self::MemoryExhausted { .. } => {
+            Self::BudgetExceeded { .. } | Self::MemoryExhausted { .. } | Self::TimedOut { .. } => {
                 ErrorKind::ResourceExhausted
             }
             Self::CatalogUnavailable { .. }

@@ -17,10 +17,14 @@
 //! - [`config`]: one tree of settings, validated before anything starts.
 //! - [`telemetry`]: logging set-up.
 //! - [`registry`]: feature definitions, refreshed while serving.
+//! - [`source_rules`]: what definitions and clients may make the server reach.
+//! - [`storage`]: object stores by location.
 //! - [`catalog`]: catalogs by name; the only module that knows SQL, REST or Glue.
 //! - [`table`]: pinned Iceberg tables: file index, pruning, reading, writing.
 //! - [`engine`]: DataFusion, the feature scan and the point-in-time join.
 //! - [`historical`]: a historical request becomes an execution plan.
+//! - [`on_demand`]: features computed by code in the definitions.
+//! - [`ingest`]: rows that clients send become rows of tables and files.
 //! - [`staging`]: uploaded entity dataframes.
 //! - [`server`]: Arrow Flight.
 //! - [`demo`]: a sample feature store, made and queried by one command.
@@ -33,11 +37,15 @@ pub mod demo;
 pub mod engine;
 pub mod error;
 pub mod historical;
+pub mod ingest;
 pub mod model;
+pub mod on_demand;
 pub mod proto;
 pub mod registry;
 pub mod server;
+pub mod source_rules;
 pub mod staging;
+pub mod storage;
 mod strict_toml;
 pub mod table;
 pub mod telemetry;

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use murre::catalog::Catalogs;
 use murre::config::{Config, LoadedConfig, TelemetryConfig};
 use murre::demo;
 use murre::error::{Error, Result};
@@ -91,7 +92,8 @@ fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
 
 async fn check(loaded: LoadedConfig) -> Result<()> {
     let config = loaded.config();
-    let definitions = registry::check(&config.registry, config.catalogs.keys().cloned()).await?;
+    let catalogs = Catalogs::connect(&config.catalogs)?;
+    let definitions = registry::check(&config.registry, &catalogs).await?;
     let views = definitions.feature_views().count();
     let text = format!(
         "{}configuration is valid; {views} feature views are defined\n",

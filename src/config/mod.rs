@@ -11,7 +11,7 @@ mod show;
 mod validate;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +22,8 @@ use crate::strict_toml::{Document, Fault, Origin};
 
 pub use environment::environment;
 pub use sections::{
-    EngineConfig, LogFormat, RegistryConfig, RegistryType, ServerConfig, TablesConfig,
-    TelemetryConfig,
+    EngineConfig, EntitySqlConfig, LogFormat, OnDemandConfig, RegistryConfig, RegistryType,
+    ServerConfig, SourcesConfig, TablesConfig, TelemetryConfig,
 };
 
 /// All settings of a server.
@@ -38,6 +38,15 @@ pub struct Config {
     /// Where feature definitions come from.
     #[serde(default)]
     pub registry: RegistryConfig,
+    /// What definitions and clients may make the server reach.
+    #[serde(default)]
+    pub sources: SourcesConfig,
+    /// Entity dataframes given as SQL.
+    #[serde(default)]
+    pub entity_sql: EntitySqlConfig,
+    /// Evaluation of on-demand feature views.
+    #[serde(default)]
+    pub on_demand: OnDemandConfig,
     /// The query engine.
     #[serde(default)]
     pub engine: EngineConfig,
@@ -57,6 +66,8 @@ pub struct Config {
 pub struct Flags {
     /// `server.listen`.
     pub listen: Option<String>,
+    /// `registry.path`, and `registry.type` with it.
+    pub feast_repo: Option<PathBuf>,
     /// `telemetry.log`.
     pub log: Option<String>,
     /// `server.insecure_allow_remote`.
@@ -143,6 +154,15 @@ impl Flags {
         let path = |section: &str, key: &str| [section.to_owned(), key.to_owned()];
         if let Some(listen) = &self.listen {
             document.set(&path("server", "listen"), listen, Origin::Flag("--listen"));
+        }
+        if let Some(repo) = &self.feast_repo {
+            let origin = || Origin::Flag("--feast-repo");
+            document.set(&path("registry", "type"), "feast", origin());
+            document.set(
+                &path("registry", "path"),
+                repo.to_string_lossy().into_owned().as_str(),
+                origin(),
+            );
         }
         if let Some(log) = &self.log {
             document.set(&path("telemetry", "log"), log, Origin::Flag("--log"));

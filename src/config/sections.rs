@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -59,6 +60,63 @@ pub enum RegistryType {
     /// A TOML file of Murre's own format.
     #[default]
     Toml,
+    /// A Feast feature repository: its `feature_store.yaml` says where the registry is.
+    Feast,
+}
+
+/// `[sources]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct SourcesConfig {
+    /// Folders and `s3://` prefixes below which Parquet files may be read and written.
+    pub file_roots: Vec<String>,
+    /// Catalog URIs that a definition sent by a client may name.
+    pub catalog_uris: Vec<String>,
+    /// Variables of the server's environment that a definition sent by a client may take a token from.
+    pub environment: Vec<String>,
+    /// Namespaces that saved datasets may be written to as Iceberg tables.
+    pub dataset_namespaces: Vec<String>,
+}
+
+/// `[entity_sql]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct EntitySqlConfig {
+    /// Whether a request may give its entity dataframe as a SELECT.
+    pub enabled: bool,
+    /// How long it may run.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+}
+
+impl Default for EntitySqlConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `[on_demand]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct OnDemandConfig {
+    /// Python interpreter that runs the code of on-demand feature views, with the package `feast-murre` installed; empty
+    /// runs none.
+    pub python: String,
+    /// How long the evaluation of one batch may take.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+}
+
+impl Default for OnDemandConfig {
+    fn default() -> Self {
+        Self {
+            python: String::new(),
+            timeout: Duration::from_secs(60),
+        }
+    }
 }
 
 /// `[engine]`

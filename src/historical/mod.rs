@@ -21,8 +21,8 @@ use planner::Planner;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::model::{
-    EntitySource, FeatureSelection, HistoricalRequest, Pins, Principal, SourceLocation, TableName,
-    UploadId,
+    EntitySource, FeatureSelection, HistoricalRequest, Pins, Principal, SourceLocation,
+    SourceRequest, UploadId,
 };
 use crate::registry::{Registry, RegistryReader, ResolvedView};
 use crate::staging::Staging;
@@ -74,7 +74,7 @@ impl Historical {
             (EntitySource::Range(range), _) => return planner.plan_range(views, *range),
             (_, Some(frame)) => frame,
             (EntitySource::Staged(id), None) => self.open(principal, id).await?,
-            (EntitySource::Inline(_) | EntitySource::Attached, None) => {
+            (EntitySource::Inline(_) | EntitySource::Attached | EntitySource::Sql(_), None) => {
                 return Err(Error::invalid(
                     "historical.entity",
                     "expected an upload, an inline dataframe, a range, or a dataframe sent by DoExchange",
@@ -87,6 +87,17 @@ impl Historical {
             .await
     }
 
+    /// Plans the rows of one source without running it. The result has the join keys, the chosen columns, the event
+    /// timestamp and the created timestamp; without join keys also a column `__dummy_id` of empty strings.
+    ///
+    /// # Errors
+    /// [`Error::DataSourceNotFound`], [`Error::UnsupportedSource`], missing columns, and errors of opening the source.
+    pub async fn plan_source(&self, request: &SourceRequest) -> Result<HistoricalPlan> {
+        Err(Error::Unsupported {
+            what: format!("reading source `{}`", request.source),
+        })
+    }
+
     /// The columns of a feature view as its table has them now: keys, event timestamp, features.
     ///
     /// # Errors
@@ -94,8 +105,8 @@ impl Historical {
     pub async fn view_schema(&self, view: &str) -> Result<SchemaRef> {
         let registry = self.registry.current().await?;
         let resolved = registry.resolve_view(view)?;
-        let name = table_of(&resolved);
-        let bound = BoundView::try_new(&resolved, self.tables.pin(name, None).await?, false)?;
+        let table = self.tables.pin_source(location_of(&resolved), None).await?;
+        let bound = BoundView::try_new(&resolved, table, false)?;
         let columns = bound
             .keys
             .iter()
@@ -114,10 +125,10 @@ impl Historical {
         registry: &Registry,
         request: &HistoricalRequest,
     ) -> Result<Vec<BoundView>> {
-        let resolved = registry.resolve(&request.features)?;
+        let resolved = registry.resolve(&request.features)?.views;
         let tables = self.pin(&resolved, request.pins.as_ref()).await?;
         let bind = |view: &ResolvedView| {
-            let table = tables.get(table_of(view)).cloned();
+            let table = tables.get(location_of(view)).cloned();
             let table = table.ok_or_else(|| Error::internal("plan", "a table was not pinned"))?;
             BoundView::try_new(view, table, request.full_feature_names)
         };
@@ -131,16 +142,18 @@ impl Historical {
         }
     }
 
-    /// Pins each table once, all at the same time.
+    /// Pins each source once, all at the same time.
     async fn pin(
         &self,
         views: &[ResolvedView],
         pins: Option<&Pins>,
-    ) -> Result<BTreeMap<TableName, PinnedTable>> {
-        let names: BTreeSet<&TableName> = views.iter().map(table_of).collect();
-        let pinned = names.into_iter().map(|name| async move {
-            let pin = pins.and_then(|pins| pins.tables.get(name).copied());
-            Ok::<_, Error>((name.clone(), self.tables.pin(name, pin).await?))
+    ) -> Result<BTreeMap<SourceLocation, PinnedTable>> {
+        let locations: BTreeSet<&SourceLocation> = views.iter().map(location_of).collect();
+        let pinned = locations.into_iter().map(|location| async move {
+            let name = location.table_name();
+            let pin = pins.and_then(|pins| pins.tables.get(&name).copied());
+            let table = self.tables.pin_source(location, pin).await?;
+            Ok::<_, Error>((location.clone(), table))
         });
         Ok(try_join_all(pinned).await?.into_iter().collect())
     }
@@ -159,11 +172,12 @@ fn check_project(registry: &Registry, request: &HistoricalRequest) -> Result<()>
 fn no_features(selection: &FeatureSelection) -> String {
     match selection {
         FeatureSelection::Service(name) => format!("feature service `{name}` has no features"),
-        FeatureSelection::Refs(_) => "expected at least one `view:feature`".to_owned(),
+        FeatureSelection::Refs(_) | FeatureSelection::Views(_) => {
+            "expected at least one `view:feature`".to_owned()
+        }
     }
 }
 
-fn table_of(view: &ResolvedView) -> &TableName {
-    let SourceLocation::Iceberg(name) = &view.view.source.location;
-    name
+fn location_of(view: &ResolvedView) -> &SourceLocation {
+    &view.view.source.location
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
+use bytes::Bytes;
 
-use super::FeatureSource;
+use super::{FeatureRef, FeatureSource, SourceLocation};
 
 /// One column of an entity's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +75,31 @@ pub struct Projection {
 pub struct FeatureService {
     /// Name in the definitions.
     pub name: String,
-    /// Its views.
+    /// Its views; some may be on-demand feature views.
     pub projections: Vec<Projection>,
+    /// Where the features it served are logged to.
+    pub logging: Option<LogDestination>,
+}
+
+/// Where a feature service's log rows go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogDestination {
+    /// The place; created by the first rows.
+    pub location: SourceLocation,
+    /// Columns that a folder of Parquet files is partitioned by, Hive style.
+    pub partition_by: Vec<String>,
+}
+
+/// Features computed from other features and from columns of the request, by code in the definitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnDemandFeatureView {
+    /// Name in the definitions.
+    pub name: String,
+    /// What it computes, typed as declared.
+    pub features: Vec<Field>,
+    /// Features that it computes from, by feature view name.
+    pub inputs: Vec<FeatureRef>,
+    /// The definition as the registry holds it, a serialized `feast.core.OnDemandFeatureView`: only an evaluator that
+    /// runs its code can read it.
+    pub definition: Bytes,
 }

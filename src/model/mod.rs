@@ -9,11 +9,15 @@ mod source;
 mod window;
 
 pub use address::RowAddress;
-pub use definition::{Entity, FeatureService, FeatureView, JoinKey, Projection, Ttl};
+pub use definition::{
+    Entity, FeatureService, FeatureView, JoinKey, LogDestination, OnDemandFeatureView, Projection,
+    Ttl,
+};
 pub use ids::{FeatureRef, Principal, SnapshotId, TableName, UploadId};
 pub use report::{Pruned, ScanCounters, ScanReport};
 pub use request::{
-    EntitySource, FeatureSelection, HistoricalRequest, Pins, Request, TablePin, TimeRange,
+    EntitySource, FeatureSelection, HistoricalRequest, Pins, Request, SourceRequest, SourceRows,
+    TablePin, TimeRange, ViewSelection,
 };
-pub use source::{FeatureSource, SourceLocation};
+pub use source::{FeatureSource, ParquetLocation, SourceLocation};
 pub use window::TimeWindow;

@@ -29,6 +29,49 @@ pub enum FeatureSelection {
     Refs(Vec<FeatureRef>),
     /// All features of a feature service.
     Service(String),
+    /// Chosen features of views that are named together with their aliases; never empty.
+    Views(Vec<ViewSelection>),
+}
+
+/// A feature view, or an on-demand one, and what is wanted of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewSelection {
+    /// Name in the definitions.
+    pub view: String,
+    /// Name in refs and full feature names. Feature services that give it to the view say how its join keys are mapped.
+    pub alias: Option<String>,
+    /// Features in order; never empty.
+    pub features: Vec<String>,
+}
+
+/// Which rows of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceRows {
+    /// The newest row per join key.
+    Latest,
+    /// All.
+    All,
+}
+
+/// Rows of one source by its own column names: no feature view, no field mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceRequest {
+    /// Name of the source in the definitions.
+    pub source: String,
+    /// Which rows.
+    pub rows: SourceRows,
+    /// Join key columns; none for sources of entity-less views.
+    pub join_keys: Vec<String>,
+    /// Columns in order; none stands for all.
+    pub features: Vec<String>,
+    /// Event timestamp column.
+    pub timestamp_field: String,
+    /// Column that breaks ties between rows of one event time.
+    pub created_timestamp_column: Option<String>,
+    /// Earliest event time, inclusive.
+    pub start: Option<DateTime<Utc>>,
+    /// Latest event time, inclusive.
+    pub end: Option<DateTime<Utc>>,
 }
 
 /// Both ends inclusive.
@@ -51,6 +94,8 @@ pub enum EntitySource {
     Attached,
     /// None: the distinct key and timestamp rows of the views in this range.
     Range(TimeRange),
+    /// The rows of one read-only SELECT.
+    Sql(String),
 }
 
 /// The state of one table that a ticket holds on to.

@@ -5,10 +5,39 @@ use std::collections::BTreeMap;
 use super::TableName;
 
 /// The place that holds the rows; a closed set.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SourceLocation {
     /// An Iceberg table.
     Iceberg(TableName),
+    /// Parquet files outside of any table.
+    Parquet(ParquetLocation),
+    /// A kind of source that definitions may name and this server cannot read, in their words.
+    Unsupported(String),
+}
+
+/// One Parquet file, or a folder of them whose files have the same columns.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ParquetLocation {
+    /// An absolute path, `file:///path` or `s3://bucket/key`.
+    pub uri: String,
+    /// Where the bucket is, if not where the environment says.
+    pub s3_endpoint: Option<String>,
+}
+
+impl SourceLocation {
+    /// What pins, reports and messages call it: Parquet files are a table of the catalog `parquet` named by their uri.
+    pub fn table_name(&self) -> TableName {
+        let of = |catalog: &str, name: &str| TableName {
+            catalog: catalog.to_owned(),
+            namespace: Vec::new(),
+            name: name.to_owned(),
+        };
+        match self {
+            Self::Iceberg(name) => name.clone(),
+            Self::Parquet(files) => of("parquet", &files.uri),
+            Self::Unsupported(kind) => of("unsupported", kind),
+        }
+    }
 }
 
 /// A place, and the meaning of its columns.

@@ -1,5 +1,6 @@
 //! Feature definitions: read from where they are kept, immutable once read, and resolved for requests.
 
+pub mod feast;
 mod resolve;
 mod toml;
 
@@ -9,11 +10,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::catalog::{CatalogHandle, Catalogs};
 use crate::config::{RegistryConfig, RegistryType};
-use crate::error::Result;
-use crate::model::{Entity, FeatureService, FeatureView};
+use crate::error::{Error, Result, nearest};
+use crate::model::{Entity, FeatureService, FeatureSource, FeatureView, OnDemandFeatureView};
 
-pub use resolve::ResolvedView;
+pub use resolve::{Resolved, ResolvedOnDemand, ResolvedView};
 pub use toml::TomlRegistry;
 
 /// A place that definitions are read from.
@@ -26,31 +28,28 @@ pub trait RegistryReader: Debug + Send + Sync {
     async fn current(&self) -> Result<Arc<Registry>>;
 }
 
-/// The registry that is configured. `catalogs` are the names of all configured catalogs.
-pub fn open(
-    config: &RegistryConfig,
-    catalogs: impl IntoIterator<Item = String>,
-) -> Arc<dyn RegistryReader> {
-    match config.kind {
-        RegistryType::Toml => Arc::new(TomlRegistry::new(config.path.clone(), catalogs)),
-    }
+/// The registry that is configured.
+///
+/// # Errors
+/// [`Error::InvalidConfig`] for a feature repository that cannot be read.
+pub fn open(config: &RegistryConfig, catalogs: &Catalogs) -> Result<Arc<dyn RegistryReader>> {
+    let names = catalogs.names().map(str::to_owned);
+    Ok(match config.kind {
+        RegistryType::Toml => Arc::new(TomlRegistry::new(config.path.clone(), names)),
+        RegistryType::Feast => feast::open(&config.path, catalogs)?,
+    })
 }
 
 /// Reads the registry that is configured once and strictly: what [`RegistryReader::current`] would keep silent about is
 /// an error.
 ///
 /// # Errors
-/// [`Error::InvalidDefinitions`](crate::error::Error::InvalidDefinitions) with all faults.
-pub async fn check(
-    config: &RegistryConfig,
-    catalogs: impl IntoIterator<Item = String>,
-) -> Result<Arc<Registry>> {
+/// [`Error::InvalidDefinitions`] with all faults.
+pub async fn check(config: &RegistryConfig, catalogs: &Catalogs) -> Result<Arc<Registry>> {
+    let names = catalogs.names().map(str::to_owned);
     match config.kind {
-        RegistryType::Toml => {
-            TomlRegistry::new(config.path.clone(), catalogs)
-                .check()
-                .await
-        }
+        RegistryType::Toml => TomlRegistry::new(config.path.clone(), names).check().await,
+        RegistryType::Feast => feast::open(&config.path, catalogs)?.current().await,
     }
 }
 
@@ -61,6 +60,10 @@ pub struct Registry {
     entities: BTreeMap<String, Arc<Entity>>,
     feature_views: BTreeMap<String, Arc<FeatureView>>,
     feature_services: BTreeMap<String, Arc<FeatureService>>,
+    on_demand_views: BTreeMap<String, Arc<OnDemandFeatureView>>,
+    data_sources: BTreeMap<String, Arc<FeatureSource>>,
+    /// Keeps the catalogs open that the definitions describe themselves.
+    catalogs: Vec<CatalogHandle>,
 }
 
 impl Registry {
@@ -85,7 +88,57 @@ impl Registry {
                 .into_iter()
                 .map(|service| (service.name.clone(), Arc::new(service)))
                 .collect(),
+            ..Self::default()
         }
+    }
+
+    /// The same with these on-demand feature views.
+    pub fn with_on_demand_views(
+        mut self,
+        views: impl IntoIterator<Item = OnDemandFeatureView>,
+    ) -> Self {
+        self.on_demand_views = views
+            .into_iter()
+            .map(|view| (view.name.clone(), Arc::new(view)))
+            .collect();
+        self
+    }
+
+    /// The same with these data sources, by name, and the catalogs that they are in.
+    pub fn with_data_sources(
+        mut self,
+        sources: impl IntoIterator<Item = (String, FeatureSource)>,
+        catalogs: impl IntoIterator<Item = CatalogHandle>,
+    ) -> Self {
+        self.data_sources = sources
+            .into_iter()
+            .map(|(name, source)| (name, Arc::new(source)))
+            .collect();
+        self.catalogs = catalogs.into_iter().collect();
+        self
+    }
+
+    /// The data source of this name; a feature view's own source also goes by the view's name.
+    ///
+    /// # Errors
+    /// [`Error::DataSourceNotFound`] with the nearest names.
+    pub fn data_source(&self, name: &str) -> Result<Arc<FeatureSource>> {
+        let of_view = || {
+            self.feature_views
+                .get(name)
+                .map(|view| Arc::new(view.source.clone()))
+        };
+        let found = self.data_sources.get(name).cloned().or_else(of_view);
+        found.ok_or_else(|| Error::DataSourceNotFound {
+            source_name: name.to_owned(),
+            nearest: nearest(
+                name,
+                self.data_sources
+                    .keys()
+                    .chain(self.feature_views.keys())
+                    .map(String::as_str),
+            ),
+        })
     }
 
     /// The project's name.
@@ -101,6 +154,18 @@ impl Registry {
     /// All feature views by name.
     pub fn feature_views(&self) -> impl Iterator<Item = &Arc<FeatureView>> {
         self.feature_views.values()
+    }
+
+    /// All data sources by name.
+    pub fn data_sources(&self) -> impl Iterator<Item = (&str, &Arc<FeatureSource>)> {
+        self.data_sources
+            .iter()
+            .map(|(name, source)| (name.as_str(), source))
+    }
+
+    /// All on-demand feature views by name.
+    pub fn on_demand_views(&self) -> impl Iterator<Item = &Arc<OnDemandFeatureView>> {
+        self.on_demand_views.values()
     }
 
     /// All feature services by name.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use super::Registry;
 use crate::error::{Error, Result, nearest};
-use crate::model::{FeatureRef, FeatureSelection, FeatureService, FeatureView, Projection};
+use crate::model::{
+    FeatureRef, FeatureSelection, FeatureService, FeatureView, OnDemandFeatureView, Projection,
+};
 
 /// A feature view as one request uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,26 @@ pub struct ResolvedView {
     pub features: Option<Vec<String>>,
 }
 
+/// An on-demand feature view as one request uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedOnDemand {
+    /// The definition.
+    pub view: Arc<OnDemandFeatureView>,
+    /// The alias, or the view's name.
+    pub name: String,
+    /// Requested features in order.
+    pub features: Vec<String>,
+}
+
+/// What a selection names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// Feature views to join, with the features that were asked for and those that on-demand views compute from.
+    pub views: Vec<ResolvedView>,
+    /// On-demand feature views to evaluate on the joined rows.
+    pub on_demand: Vec<ResolvedOnDemand>,
+}
+
 impl Registry {
     /// The feature views that a selection names, one per name or alias in order of first appearance. Repeated refs count
     /// once.
@@ -33,11 +55,18 @@ impl Registry {
     /// # Errors
     /// [`Error::FeatureViewNotFound`], [`Error::FeatureNotFound`], [`Error::FeatureServiceNotFound`], or
     /// [`Error::InvalidRequest`] for an ambiguous alias or an empty selection.
-    pub fn resolve(&self, selection: &FeatureSelection) -> Result<Vec<ResolvedView>> {
-        match selection {
+    pub fn resolve(&self, selection: &FeatureSelection) -> Result<Resolved> {
+        let views = match selection {
             FeatureSelection::Refs(refs) => self.resolve_refs(refs),
             FeatureSelection::Service(name) => self.resolve_service(name),
-        }
+            FeatureSelection::Views(_) => Err(Error::Unsupported {
+                what: "view selections".to_owned(),
+            }),
+        }?;
+        Ok(Resolved {
+            views,
+            on_demand: Vec::new(),
+        })
     }
 
     /// The feature view of this name.

@@ -14,9 +14,12 @@ pub(super) fn decode(bytes: &Bytes) -> Result<HistoricalRequest> {
     match request.entity {
         EntitySource::Attached => Err(Error::invalid(
             "historical.entity",
-            "expected one of `upload`, `ipc`, `range`; only DoExchange takes the dataframe on the call",
+            "expected one of `upload`, `ipc`, `range`, `sql`; only DoExchange takes the dataframe on the call",
         )),
-        EntitySource::Staged(_) | EntitySource::Inline(_) | EntitySource::Range(_) => Ok(request),
+        EntitySource::Staged(_)
+        | EntitySource::Inline(_)
+        | EntitySource::Range(_)
+        | EntitySource::Sql(_) => Ok(request),
     }
 }
 
@@ -25,12 +28,13 @@ pub(super) fn decode_attached(bytes: &Bytes) -> Result<HistoricalRequest> {
     let request = decode_any_entity(bytes)?;
     match request.entity {
         EntitySource::Attached => Ok(request),
-        EntitySource::Staged(_) | EntitySource::Inline(_) | EntitySource::Range(_) => {
-            Err(Error::invalid(
-                "historical.entity",
-                "expected no entity; in DoExchange the dataframe comes on the call",
-            ))
-        }
+        EntitySource::Staged(_)
+        | EntitySource::Inline(_)
+        | EntitySource::Range(_)
+        | EntitySource::Sql(_) => Err(Error::invalid(
+            "historical.entity",
+            "expected no entity; in DoExchange the dataframe comes on the call",
+        )),
     }
 }
 
@@ -52,7 +56,10 @@ pub(super) async fn plan(
 ) -> Result<HistoricalPlan> {
     let attached = match &request.entity {
         EntitySource::Inline(bytes) => Some(inline_frame(services, bytes)?),
-        EntitySource::Staged(_) | EntitySource::Range(_) | EntitySource::Attached => None,
+        EntitySource::Staged(_)
+        | EntitySource::Range(_)
+        | EntitySource::Sql(_)
+        | EntitySource::Attached => None,
     };
     services.historical.plan(principal, request, attached).await
 }
@@ -75,7 +82,7 @@ mod tests {
     #[rstest]
     #[case(
         ATTACHED,
-        "historical.entity: expected one of `upload`, `ipc`, `range`; only DoExchange"
+        "historical.entity: expected one of `upload`, `ipc`, `range`, `sql`; only DoExchange"
     )]
     #[case(
         UPLOAD,

@@ -15,6 +15,7 @@ mod do_exchange;
 mod do_get;
 mod do_put;
 mod encode;
+mod feast;
 mod flight;
 mod historical;
 mod info;
@@ -73,14 +74,15 @@ impl App {
     /// What opening the catalogs, definitions and staging area may fail with.
     pub async fn build(config: Config, overrides: Overrides) -> Result<Self> {
         let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let registry = crate::registry::open(&config.registry, config.catalogs.keys().cloned());
+        let catalogs = Catalogs::connect(&config.catalogs)?;
+        let registry = crate::registry::open(&config.registry, &catalogs)?;
         let staging = Arc::new(Staging::try_new(&config.staging, Arc::clone(&clock))?);
         let sweeper = staging.sweep_in_background();
         let caches = TableCacheConfig {
             size: config.tables.metadata_cache,
             ..TableCacheConfig::default()
         };
-        let tables = Arc::new(Tables::new(Catalogs::connect(&config.catalogs)?, caches));
+        let tables = Arc::new(Tables::new(catalogs, caches));
         let engine = Arc::new(Engine::try_new(&config.engine)?);
         let historical = Historical::new(
             Arc::clone(&registry),

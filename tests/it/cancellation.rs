@@ -22,7 +22,7 @@ fn historical(store: &Store) -> Historical {
     config.engine.threads = 1;
     let catalogs = Catalogs::connect(&config.catalogs).unwrap();
     Historical::new(
-        murre::registry::open(&config.registry, config.catalogs.keys().cloned()),
+        murre::registry::open(&config.registry, &catalogs).unwrap(),
         Arc::new(Tables::new(catalogs, TableCacheConfig::default())),
         Arc::new(Staging::try_new(&config.staging, Arc::new(SystemClock)).unwrap()),
         Arc::new(Engine::try_new(&config.engine).unwrap()),

@@ -105,7 +105,8 @@ fn refs_resolve_once_in_order_of_first_appearance() {
             "weather:rain",
             "driver_stats:conv_rate",
         ]))
-        .unwrap();
+        .unwrap()
+        .views;
     let shown: Vec<_> = views
         .iter()
         .map(|view| (view.name.as_str(), view.features.clone().unwrap()))
@@ -129,7 +130,8 @@ fn an_alias_brings_its_join_key_map_and_is_a_view_of_its_own() {
     let registry = parsed(EXAMPLE).unwrap();
     let views = registry
         .resolve(&refs(&["origin:conv_rate", "driver_stats:conv_rate"]))
-        .unwrap();
+        .unwrap()
+        .views;
     assert_eq!(
         (views[0].name.as_str(), pairs(&views[0])),
         ("origin", vec![("driver_id", "origin_id")])
@@ -146,7 +148,8 @@ fn a_service_resolves_to_its_projections() {
     let views = parsed(EXAMPLE)
         .unwrap()
         .resolve(&FeatureSelection::Service("drivers_v1".to_owned()))
-        .unwrap();
+        .unwrap()
+        .views;
     assert_eq!(views[0].name, "origin");
     assert_eq!(views[0].features, Some(vec!["conv_rate".to_owned()]));
     assert_eq!(pairs(&views[0]), [("driver_id", "origin_id")]);
@@ -209,7 +212,8 @@ fn services_that_agree_on_an_alias_are_no_ambiguity() {
     let registry = with_two_services(&format!("features = ['conv_rate'], {map}"), map);
     let views = registry
         .resolve(&refs(&["who:conv_rate", "who:acc_rate"]))
-        .unwrap();
+        .unwrap()
+        .views;
     assert_eq!(pairs(&views[0]), [("driver_id", "a")]);
 }
 
@@ -222,7 +226,7 @@ fn a_service_that_has_all_features_is_preferred() {
     let column = |selection| {
         registry
             .resolve(&refs(selection))
-            .map(|views| views[0].join_keys[0].1.clone())
+            .map(|resolved| resolved.views[0].join_keys[0].1.clone())
     };
     assert_eq!(column(&["who:conv_rate"]).unwrap(), "a");
     assert_eq!(column(&["who:acc_rate"]).unwrap(), "b");
@@ -355,9 +359,8 @@ fn the_catalog_must_be_named_where_there_are_several() {
       feature_view[1]: `catalog` is missing: several are configured (`lake`, `attic`) (f.toml:16)
     ");
     let only = parse(&text, Path::new("f.toml"), &catalogs[..1]).unwrap();
-    let SourceLocation::Iceberg(table) =
-        &only.feature_view("driver_stats").unwrap().source.location;
-    assert_eq!(table.catalog, "lake");
+    let location = &only.feature_view("driver_stats").unwrap().source.location;
+    assert_eq!(location.table_name().catalog, "lake");
 }
 
 fn file(text: &str) -> (TempDir, TomlRegistry) {

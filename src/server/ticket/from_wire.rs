@@ -88,9 +88,12 @@ fn entity(wire: v1::EntitySource) -> Result<EntitySource> {
         )),
         Some(Source::Ipc(bytes)) => Ok(EntitySource::Inline(bytes)),
         Some(Source::Range(wire)) => range(&wire).map(EntitySource::Range),
+        Some(Source::Sql(query)) => {
+            non_empty("historical.entity.sql", query).map(EntitySource::Sql)
+        }
         None => Err(Error::invalid(
             "historical.entity",
-            "expected one of `upload`, `ipc`, `range`",
+            "expected one of `upload`, `ipc`, `range`, `sql`",
         )),
     }
 }

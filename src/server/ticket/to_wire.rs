@@ -3,7 +3,7 @@
 use super::PINS_VERSION;
 use crate::model::{
     EntitySource, FeatureSelection, HistoricalRequest, Pins, Request, TableName, TablePin,
-    TimeRange,
+    TimeRange, ViewSelection,
 };
 use crate::proto::v1;
 use crate::proto::v1::entity_source::Source;
@@ -29,6 +29,7 @@ fn historical(request: &HistoricalRequest) -> v1::HistoricalRequest {
     let (features, feature_service) = match &request.features {
         FeatureSelection::Refs(refs) => (refs.iter().map(ToString::to_string).collect(), None),
         FeatureSelection::Service(name) => (Vec::new(), Some(name.clone())),
+        FeatureSelection::Views(views) => (views.iter().flat_map(refs_of).collect(), None),
     };
     v1::HistoricalRequest {
         features,
@@ -36,6 +37,14 @@ fn historical(request: &HistoricalRequest) -> v1::HistoricalRequest {
         full_feature_names: request.full_feature_names,
         entity: entity(&request.entity),
     }
+}
+
+/// Refs by alias: the own dialect names views by their names or aliases alone.
+fn refs_of(view: &ViewSelection) -> impl Iterator<Item = String> {
+    let name = view.alias.as_ref().unwrap_or(&view.view);
+    view.features
+        .iter()
+        .map(move |feature| format!("{name}:{feature}"))
 }
 
 fn entity(entity: &EntitySource) -> Option<v1::EntitySource> {
@@ -46,6 +55,7 @@ fn entity(entity: &EntitySource) -> Option<v1::EntitySource> {
             start: Some((*start).into()),
             end: Some((*end).into()),
         }),
+        EntitySource::Sql(query) => Source::Sql(query.clone()),
         EntitySource::Attached => return None,
     };
     Some(v1::EntitySource {

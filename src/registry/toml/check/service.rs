@@ -29,6 +29,7 @@ pub(super) fn feature_service(
         projections.push(projection);
     }
     FeatureService {
+        logging: None,
         name: raw.name,
         projections,
     }
