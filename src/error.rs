@@ -232,6 +232,18 @@ pub enum Error {
         /// Location as listed.
         path: String,
     },
+    /// A location of Parquet files has none.
+    #[error("there is no Parquet file at `{uri}`")]
+    NoParquetFiles {
+        /// The file or folder.
+        uri: String,
+    },
+    /// A file outside of any table was written to while a request read it.
+    #[error("file `{path}` changed while it was being read; send the request again")]
+    FileChanged {
+        /// Location of the file.
+        path: String,
+    },
     /// Something exists but this version cannot read it.
     #[error("{what} is not supported")]
     Unsupported {
@@ -360,6 +372,7 @@ impl Error {
             | Self::AlreadyExists { .. }
             | Self::OnDemandFailed { .. }
             | Self::InvalidConfig { .. } => ErrorKind::InvalidRequest,
+            Self::FileChanged { .. } => ErrorKind::Conflict,
             Self::NotAllowed { .. } => ErrorKind::PermissionDenied,
             Self::FeatureViewNotFound { .. }
             | Self::FeatureNotFound { .. }
@@ -371,6 +384,7 @@ impl Error {
             | Self::TableNotFound { .. }
             | Self::SnapshotNotFound { .. }
             | Self::FileNotFound { .. }
+            | Self::NoParquetFiles { .. }
             | Self::UploadNotFound { .. } => ErrorKind::NotFound,
             Self::BudgetExceeded { .. } | Self::MemoryExhausted { .. } | Self::TimedOut { .. } => {
                 ErrorKind::ResourceExhausted
@@ -402,6 +416,25 @@ impl Error {
             field: field.into(),
             message: message.into(),
         }
+    }
+
+    /// An [`Error::UnsupportedSource`] by one who does not know the source's name; see [`Error::named`].
+    pub fn unsupported_source(kind: &str) -> Self {
+        Self::UnsupportedSource {
+            source_name: String::new(),
+            source_kind: kind.to_owned(),
+        }
+    }
+
+    /// Puts the name of a source into an [`Error::UnsupportedSource`] that lacks it; other errors stay.
+    #[must_use]
+    pub fn named(mut self, source: &str) -> Self {
+        if let Self::UnsupportedSource { source_name, .. } = &mut self
+            && source_name.is_empty()
+        {
+            source.clone_into(source_name);
+        }
+        self
     }
 
     /// An [`Error::Internal`].

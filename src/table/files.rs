@@ -17,6 +17,8 @@ pub struct FileEntry {
     pub path: String,
     /// Length in bytes.
     pub size_bytes: u64,
+    /// What tells this content from another under the same path; `None` where files never change.
+    pub version: Option<Arc<str>>,
     /// Rows before deletes.
     pub record_count: u64,
     /// The spec that the file was written with.

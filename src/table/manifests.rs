@@ -220,6 +220,7 @@ fn file_entry(entry: &ManifestEntry, sequence_number: i64, spec: &Arc<PartitionS
     FileEntry {
         path: file.file_path().to_owned(),
         size_bytes: file.file_size_in_bytes(),
+        version: None,
         record_count: file.record_count(),
         partition_spec: Arc::clone(spec),
         partition: file.partition().clone(),

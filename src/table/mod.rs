@@ -3,6 +3,7 @@
 //! - [`files`]: the live files of a snapshot and the deletes that apply to them.
 //! - [`layout`]: partitioning, and which files a scan can leave out.
 //! - [`read`]: scans with deletes applied, and late fetch by row address.
+//! - [`mod@parquet`]: Parquet files outside of any table, pinned alike.
 //! - [`mod@write`]: batches become sorted, partitioned Parquet files.
 //! - [`commit`]: the only place that changes a table.
 
@@ -10,9 +11,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytesize::ByteSize;
-use iceberg::io::FileIO;
 use iceberg::spec::{
-    DEFAULT_SCHEMA_NAME_MAPPING, NameMapping, SchemaRef, SnapshotRef, TableMetadata,
+    DEFAULT_SCHEMA_NAME_MAPPING, NameMapping, NestedFieldRef, SchemaRef, SnapshotRef, TableMetadata,
 };
 use serde::Deserialize;
 
@@ -24,23 +24,27 @@ pub mod commit;
 pub mod files;
 pub mod layout;
 mod manifests;
+pub(crate) mod parquet;
 pub mod read;
 #[cfg(test)]
 mod tests;
+mod type_names;
 pub mod write;
 
 pub use files::FileIndex;
 pub use layout::{KeyFilter, ScanFilter, SortedKeys};
 use manifests::ManifestCache;
-pub use read::FooterCache;
+use parquet::{ParquetFiles, ParquetSource};
+use read::FieldIds;
+pub use read::{FileStore, FooterCache};
 
 /// How much table metadata is kept, and how it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TableCacheConfig {
-    /// Bytes of parsed manifests and file indexes, all tables together.
+    /// Bytes of parsed manifests, file indexes and summaries of Parquet files, all tables and sources together.
     pub size: ByteSize,
-    /// Manifests of one table read at a time.
+    /// Manifests of one table, or footers of one source of Parquet files, read at a time.
     pub manifest_concurrency: usize,
 }
 
@@ -58,14 +62,18 @@ impl Default for TableCacheConfig {
 pub struct Tables {
     catalogs: Catalogs,
     manifests: ManifestCache,
+    parquet: ParquetFiles,
 }
 
 impl Tables {
     /// Tables of `catalogs`, with an empty cache.
     pub fn new(catalogs: Catalogs, config: TableCacheConfig) -> Self {
+        let for_parquet = config.size.as_u64() / 4;
+        let for_manifests = config.size.as_u64() - for_parquet;
         Self {
             catalogs,
-            manifests: ManifestCache::new(config.size.as_u64(), config.manifest_concurrency),
+            manifests: ManifestCache::new(for_manifests, config.manifest_concurrency),
+            parquet: ParquetFiles::new(for_parquet, config.manifest_concurrency),
         }
     }
 
@@ -102,16 +110,18 @@ impl Tables {
                 schema_id: schema.schema_id(),
             },
             schema,
-            file_io: table.file_io().clone(),
+            store: FileStore::Iceberg(table.file_io().clone()),
             files,
-            name_mapping: name_mapping(name, metadata)?,
+            field_ids: FieldIds::InFiles(name_mapping(name, metadata)?),
         })))
     }
 
     /// Fixes the state of a source: an Iceberg table as [`Tables::pin`] does, or Parquet files as they are now.
     ///
     /// # Errors
-    /// As [`Tables::pin`], and [`Error::UnsupportedSource`].
+    /// As [`Tables::pin`]; [`Error::NoParquetFiles`]; [`Error::SnapshotNotFound`] if files changed since an earlier
+    /// pin; [`Error::SchemaMismatch`] if files have nothing in common; [`Error::UnsupportedSource`] without the
+    /// source's name, which [`Error::named`] adds.
     pub async fn pin_source(
         &self,
         location: &SourceLocation,
@@ -119,13 +129,8 @@ impl Tables {
     ) -> Result<PinnedTable> {
         match location {
             SourceLocation::Iceberg(name) => self.pin(name, pin).await,
-            SourceLocation::Parquet(files) => Err(Error::Unsupported {
-                what: format!("reading `{}`", files.uri),
-            }),
-            SourceLocation::Unsupported(kind) => Err(Error::UnsupportedSource {
-                source_name: String::new(),
-                source_kind: kind.clone(),
-            }),
+            SourceLocation::Parquet(files) => self.parquet.pin(files, pin).await,
+            SourceLocation::Unsupported(kind) => Err(Error::unsupported_source(kind)),
         }
     }
 
@@ -134,9 +139,19 @@ impl Tables {
     /// # Errors
     /// As [`Tables::pin_source`].
     pub async fn column_types(&self, location: &SourceLocation) -> Result<Vec<(String, String)>> {
-        Err(Error::Unsupported {
-            what: format!("describing {location:?}"),
-        })
+        match location {
+            SourceLocation::Iceberg(name) => {
+                let table = self.catalogs.load_table(name).await?;
+                let fields = table.metadata().current_schema().as_struct().fields();
+                let described = |field: &NestedFieldRef| {
+                    let printed = type_names::pyiceberg_type(&field.field_type);
+                    (field.name.clone(), printed)
+                };
+                Ok(fields.iter().map(described).collect())
+            }
+            SourceLocation::Parquet(files) => Ok(ParquetSource::open(files).await?.column_types()),
+            SourceLocation::Unsupported(kind) => Err(Error::unsupported_source(kind)),
+        }
     }
 
     /// Manifests read from storage since start; those served from memory do not count.
@@ -199,9 +214,9 @@ struct Pinned {
     name: TableName,
     pin: TablePin,
     schema: SchemaRef,
-    file_io: FileIO,
+    store: FileStore,
     files: Arc<FileIndex>,
-    name_mapping: Option<Arc<NameMapping>>,
+    field_ids: FieldIds,
 }
 
 impl PinnedTable {
@@ -221,8 +236,8 @@ impl PinnedTable {
     }
 
     /// Access to the table's files.
-    pub fn file_io(&self) -> &FileIO {
-        &self.0.file_io
+    pub fn store(&self) -> &FileStore {
+        &self.0.store
     }
 
     /// All live data files.
@@ -230,9 +245,9 @@ impl PinnedTable {
         &self.0.files
     }
 
-    /// Field ids by column name, for files that carry none.
-    pub fn name_mapping(&self) -> Option<Arc<NameMapping>> {
-        self.0.name_mapping.clone()
+    /// How columns of files are told apart.
+    pub fn field_ids(&self) -> &FieldIds {
+        &self.0.field_ids
     }
 }
 

@@ -16,6 +16,7 @@ fn file(path: &str, spec_id: i32, partition: i32, sequence_number: i64) -> Arc<F
     Arc::new(FileEntry {
         path: path.to_owned(),
         size_bytes: 10,
+        version: None,
         record_count: 3,
         partition_spec: spec(spec_id),
         partition: values(partition),

@@ -58,6 +58,7 @@ fn file(
     FileEntry {
         path: "f".to_owned(),
         size_bytes: 1,
+        version: None,
         record_count: 1,
         partition_spec: Arc::new(spec.build().unwrap()),
         partition: Struct::from_iter([value]),

@@ -91,6 +91,9 @@ impl Resolver<'_> {
         siblings: &[FileField],
     ) -> Result<Child> {
         match position.and_then(|position| Some((position, siblings.get(position)?))) {
+            Some((_, source)) if source.data_type == DataType::Null => {
+                Constant::try_new(arrow_field(field)?, None).map(Child::Constant)
+            }
             Some((position, source)) => Ok(Child::Source(position, self.adapt(field, source)?)),
             None => self.absent(field).map(Child::Constant),
         }

@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 
 use super::Scan;
 use super::columns::{FilePlan, PartitionValues};
+use super::file_schema::FieldIds;
 use super::group::{GroupRows, OpenFile};
 use super::types::arrow_field;
 use crate::error::{Error, Result};
@@ -94,7 +95,7 @@ impl DeleteCache {
             Error::internal("applying deletes", "a delete file is not of this scan")
         })?;
         let load = || async {
-            let file = Arc::new(scan.open(&delete.path, delete.size_bytes).await?);
+            let file = Arc::new(scan.open(&delete.path, delete.size_bytes, None).await?);
             match &delete.kind {
                 DeleteKind::Position => self
                     .positions(file)
@@ -204,7 +205,7 @@ async fn decode_group(
     fields: &[NestedFieldRef],
     rows: &GroupRows,
 ) -> Result<Vec<Vec<ArrayRef>>> {
-    let schema = file.footer.schema.with_ids(None);
+    let schema = file.footer.schema.with_ids(&FieldIds::InFiles(None));
     let parquet = file.footer.reader.parquet_schema();
     let plan = FilePlan::try_new(
         file.input.path(),

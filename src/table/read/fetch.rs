@@ -119,10 +119,7 @@ async fn plan_file(
         return Ok(Vec::new());
     };
     let (entry, file) = scan.open_data(first.file()).await?;
-    let schema = file
-        .footer
-        .schema
-        .with_ids(scan.place.name_mapping.as_deref());
+    let schema = file.footer.schema.with_ids(&scan.place.field_ids);
     let parquet = file.footer.reader.parquet_schema();
     let partition = partition_values(entry);
     let plan = Arc::new(FilePlan::try_new(

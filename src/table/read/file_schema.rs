@@ -4,12 +4,22 @@
 //! name mappings existed, the n-th column has id n. Without ids the fields of structs are matched by name.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 use iceberg::spec::{MappedField, NameMapping};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use parquet::basic::Type as PhysicalType;
 use parquet::schema::types::SchemaDescriptor;
+
+/// Where the field ids of a file's columns come from.
+#[derive(Clone, Debug)]
+pub enum FieldIds {
+    /// The file; for files without any, this mapping or else the columns' positions.
+    InFiles(Option<Arc<NameMapping>>),
+    /// This mapping, whatever ids a file has.
+    ByName(Arc<NameMapping>),
+}
 
 /// One column or nested field of a file.
 #[derive(Clone, Debug)]
@@ -44,17 +54,20 @@ impl FileSchema {
     }
 
     /// The same columns with the ids that they have in the table.
-    pub(super) fn with_ids(&self, mapping: Option<&NameMapping>) -> Cow<'_, Self> {
-        if self.has_ids {
-            return Cow::Borrowed(self);
-        }
+    pub(super) fn with_ids(&self, ids: &FieldIds) -> Cow<'_, Self> {
+        let mapping = match ids {
+            FieldIds::InFiles(_) if self.has_ids => return Cow::Borrowed(self),
+            FieldIds::InFiles(mapping) => mapping.as_deref(),
+            FieldIds::ByName(mapping) => Some(mapping.as_ref()),
+        };
         let mut columns = self.columns.clone();
         match mapping {
             Some(mapping) => {
                 let mapped: Vec<&MappedField> = mapping.fields().iter().collect();
-                columns
-                    .iter_mut()
-                    .for_each(|column| column.map_name(&column.name.clone(), &mapped));
+                for column in &mut columns {
+                    column.forget_ids();
+                    column.map_name(&column.name.clone(), &mapped);
+                }
             }
             None => {
                 for (column, id) in columns.iter_mut().zip(1..) {
@@ -93,6 +106,11 @@ impl FileField {
             first_leaf,
             children,
         }
+    }
+
+    fn forget_ids(&mut self) {
+        self.id = None;
+        self.children.iter_mut().for_each(Self::forget_ids);
     }
 
     fn has_id(&self) -> bool {

@@ -1,4 +1,5 @@
-//! Footers of Parquet files with their page indexes, parsed once and kept while memory allows: files never change.
+//! Footers of Parquet files with their page indexes, parsed once and kept while memory allows: a version of a file
+//! never changes.
 //!
 //! A footer is checked here, so that the rest of the module and the parquet crate may rely on its offsets, row counts
 //! and page locations.
@@ -23,7 +24,7 @@ use crate::model::RowAddress;
 /// Length and magic at the end of a file.
 const TAIL_BYTES: usize = 8;
 
-/// Parsed footers by path, bounded in bytes. Concurrent requests for one file parse it once.
+/// Parsed footers by path and version, bounded in bytes. Concurrent requests for one file parse it once.
 #[derive(Debug)]
 pub struct FooterCache {
     footers: Cache<String, Arc<Footer>>,
@@ -46,7 +47,7 @@ impl FooterCache {
     pub(super) async fn get(&self, input: &Input) -> Result<Arc<Footer>> {
         match self
             .footers
-            .try_get_with_by_ref(input.path(), Footer::load(input))
+            .try_get_with_by_ref(input.identity().as_ref(), Footer::load(input))
             .await
         {
             Ok(footer) => Ok(footer),
@@ -68,6 +69,7 @@ fn same_failure(shared: &Error, input: &Input) -> Error {
             path: path.clone(),
             message: message.clone(),
         },
+        Error::FileChanged { path } => Error::FileChanged { path: path.clone() },
         Error::Parquet { source, .. } => input.corrupt(ParquetError::General(source.to_string())),
         other => input.corrupt(ParquetError::General(other.to_string())),
     }
@@ -84,7 +86,7 @@ pub(super) struct Footer {
 }
 
 impl Footer {
-    async fn load(input: &Input) -> Result<Arc<Self>> {
+    pub(super) async fn load(input: &Input) -> Result<Arc<Self>> {
         let metadata = load_metadata(input).await?;
         Self::try_new(metadata)
             .map(Arc::new)

@@ -1,7 +1,8 @@
 //! Byte ranges of one file, from a local disk without blocking the runtime or from any store that the table's
 //! `FileIO` knows; and what its failures mean.
 
-use std::fs::File;
+use std::borrow::Cow;
+use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use futures::{StreamExt, TryStreamExt};
 use iceberg::io::{FileIO, FileRead};
 use parquet::errors::ParquetError;
 
+use super::store::{FileStore, Object, local_version, object_failure};
 use crate::error::{Error, Result};
 use crate::model::ScanCounters;
 
@@ -23,13 +25,15 @@ const REMOTE_REQUESTS: usize = 8;
 
 /// What a file is and who asks for it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FileRef<'a> {
+pub(in crate::table) struct FileRef<'a> {
     /// Table's name, for messages.
-    pub(super) table: &'a str,
+    pub(in crate::table) table: &'a str,
     /// Location as the table's metadata has it.
-    pub(super) path: &'a str,
+    pub(in crate::table) path: &'a str,
     /// Length as the table's metadata has it.
-    pub(super) size_bytes: u64,
+    pub(in crate::table) size_bytes: u64,
+    /// The version that was listed, for files that can change.
+    pub(in crate::table) version: Option<&'a str>,
 }
 
 /// An open file.
@@ -37,39 +41,43 @@ pub(super) struct Input {
     table: String,
     path: String,
     size_bytes: u64,
-    file_io: FileIO,
+    version: Option<String>,
     source: Source,
     counters: Arc<ScanCounters>,
 }
 
 enum Source {
     Local(Arc<File>),
-    Store(Box<dyn FileRead>),
+    Iceberg(Box<dyn FileRead>, FileIO),
+    Object(Object),
 }
 
 impl Input {
     /// Opens a file; a missing one is [`Error::FileNotFound`].
     pub(super) async fn open(
         file: FileRef<'_>,
-        file_io: &FileIO,
+        store: &FileStore,
         counters: &Arc<ScanCounters>,
     ) -> Result<Self> {
         let local = match local_path(file.path) {
             Some(path) => open_local(path, file).await?,
             None => None,
         };
-        let (source, size_bytes) = match local {
-            Some((opened, length)) => (Source::Local(Arc::new(opened)), length),
-            None => (
-                Source::Store(open_stored(file, file_io).await?),
-                file.size_bytes,
-            ),
+        let (source, size_bytes) = match (local, store) {
+            (Some((opened, length)), _) => (Source::Local(Arc::new(opened)), length),
+            (None, FileStore::Iceberg(file_io)) => {
+                let reader = open_stored(file, file_io).await?;
+                (Source::Iceberg(reader, file_io.clone()), file.size_bytes)
+            }
+            (None, FileStore::Objects(store)) => {
+                (Source::Object(Object::new(store, file)?), file.size_bytes)
+            }
         };
         Ok(Self {
             table: file.table.to_owned(),
             path: file.path.to_owned(),
             size_bytes,
-            file_io: file_io.clone(),
+            version: file.version.map(str::to_owned),
             source,
             counters: Arc::clone(counters),
         })
@@ -77,6 +85,14 @@ impl Input {
 
     pub(super) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// What the file's content is known by: its path, and its version if it has one.
+    pub(super) fn identity(&self) -> Cow<'_, str> {
+        match &self.version {
+            None => Cow::Borrowed(&self.path),
+            Some(version) => Cow::Owned(format!("{}#{version}", self.path)),
+        }
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
@@ -87,7 +103,7 @@ impl Input {
     pub(super) fn footer_guess_bytes(&self) -> u64 {
         match self.source {
             Source::Local(_) => 64 << 10,
-            Source::Store(_) => 256 << 10,
+            Source::Iceberg(..) | Source::Object(_) => 256 << 10,
         }
     }
 
@@ -104,7 +120,7 @@ impl Input {
         self.check(ranges)?;
         let gap = match self.source {
             Source::Local(_) => LOCAL_GAP_BYTES,
-            Source::Store(_) => REMOTE_GAP_BYTES,
+            Source::Iceberg(..) | Source::Object(_) => REMOTE_GAP_BYTES,
         };
         let merged = merge(ranges, gap);
         ScanCounters::add(
@@ -113,7 +129,10 @@ impl Input {
         );
         let blocks = match &self.source {
             Source::Local(file) => self.read_local(file, merged.clone()).await?,
-            Source::Store(reader) => self.read_stored(reader.as_ref(), &merged).await?,
+            Source::Iceberg(reader, file_io) => {
+                self.read_stored(reader.as_ref(), file_io, &merged).await?
+            }
+            Source::Object(object) => self.read_object(object, &merged).await?,
         };
         ranges
             .iter()
@@ -177,12 +196,13 @@ impl Input {
     async fn read_stored(
         &self,
         reader: &dyn FileRead,
+        file_io: &FileIO,
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>> {
         let requests = ranges.iter().cloned().map(|range| async move {
             match reader.read(range.clone()).await {
                 Ok(bytes) => Ok(bytes),
-                Err(error) => Err(self.stored_failure(&range, &error).await),
+                Err(error) => Err(self.stored_failure(file_io, &range, &error).await),
             }
         });
         futures::stream::iter(requests)
@@ -191,19 +211,36 @@ impl Input {
             .await
     }
 
+    async fn read_object(&self, object: &Object, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let requests = ranges.iter().cloned().map(|range| async move {
+            let bytes = object.read(range).await;
+            bytes.map_err(|error| object_failure(&self.table, &self.path, &error))
+        });
+        futures::stream::iter(requests)
+            .buffered(REMOTE_REQUESTS)
+            .try_collect()
+            .await
+    }
+
     /// Stores tell neither a missing nor a short file apart from other failures: ask.
-    async fn stored_failure(&self, range: &Range<u64>, error: &iceberg::Error) -> Error {
+    async fn stored_failure(
+        &self,
+        file_io: &FileIO,
+        range: &Range<u64>,
+        error: &iceberg::Error,
+    ) -> Error {
         let file = FileRef {
             table: &self.table,
             path: &self.path,
             size_bytes: self.size_bytes,
+            version: self.version.as_deref(),
         };
-        if let Some(length) = stored_length(&self.path, &self.file_io).await
+        if let Some(length) = stored_length(&self.path, file_io).await
             && length < range.end
         {
             return self.truncated(range, length);
         }
-        open_failure(file, &self.file_io, error).await
+        open_failure(file, file_io, error).await
     }
 }
 
@@ -228,17 +265,28 @@ fn local_path(location: &str) -> Option<&str> {
 /// `None` where no such local file exists, as is the case for tables in memory.
 async fn open_local(path: &str, file: FileRef<'_>) -> Result<Option<(File, u64)>> {
     let owned = path.to_owned();
-    let open = move || {
-        File::open(owned).and_then(|opened| opened.metadata().map(|known| (opened, known.len())))
-    };
+    let open =
+        move || File::open(owned).and_then(|opened| opened.metadata().map(|known| (opened, known)));
     match tokio::task::spawn_blocking(open).await {
-        Ok(Ok(opened)) => Ok(Some(opened)),
+        Ok(Ok((opened, metadata))) => {
+            check_version(file, &metadata)?;
+            Ok(Some((opened, metadata.len())))
+        }
         Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
         Ok(Err(error)) => Err(Error::StorageUnavailable {
             path: file.path.to_owned(),
             message: error.to_string(),
         }),
         Err(error) => Err(Error::internal(format!("opening `{}`", file.path), error)),
+    }
+}
+
+fn check_version(file: FileRef<'_>, metadata: &Metadata) -> Result<()> {
+    match file.version {
+        Some(version) if local_version(metadata) != version => Err(Error::FileChanged {
+            path: file.path.to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -324,7 +372,7 @@ mod tests {
         assert_eq!(local_path("memory:///a/b"), None);
     }
 
-    async fn memory_file(path: &str, bytes: &'static [u8]) -> FileIO {
+    async fn memory_file(path: &str, bytes: &'static [u8]) -> FileStore {
         let file_io = FileIO::new_with_memory();
         file_io
             .new_output(path)
@@ -332,7 +380,7 @@ mod tests {
             .write(Bytes::from_static(bytes))
             .await
             .unwrap();
-        file_io
+        FileStore::Iceberg(file_io)
     }
 
     #[tokio::test]
@@ -343,6 +391,7 @@ mod tests {
             table: "n.t",
             path: "memory:///f",
             size_bytes: 10,
+            version: None,
         };
         let input = Input::open(file, &file_io, &counters).await.unwrap();
         let read = input.read(&[7..9, 0..2]).await.unwrap();
@@ -361,6 +410,7 @@ mod tests {
             table: "n.t",
             path: "memory:///f",
             size_bytes: 20,
+            version: None,
         };
         let input = Input::open(longer, &file_io, &counters).await.unwrap();
         assert!(
@@ -370,6 +420,7 @@ mod tests {
             table: "n.t",
             path: "memory:///g",
             size_bytes: 20,
+            version: None,
         };
         let opened = match Input::open(missing, &file_io, &counters).await {
             Ok(input) => input.read(&[0..1, 2..3]).await.map(|_| ()),

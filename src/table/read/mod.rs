@@ -5,7 +5,7 @@
 //! row groups, pages), then reads only the wanted columns of that, brings them to the pinned schema, removes deleted
 //! rows, and numbers the rest.
 //!
-//! - `input`, `footer`, `group`: bytes, metadata, decoding of one row group.
+//! - `store`, `input`, `footer`, `group`: bytes, metadata, decoding of one row group.
 //! - `file_schema`, `columns`, `adapt`, `types`: from a file's columns to the table's.
 //! - `prune`, `deletes`: rows that do not matter and rows that are gone.
 //! - `stream`, `fetch`, `units`: the two ways to read, and how the work is shared out.
@@ -18,7 +18,9 @@ mod file_schema;
 mod footer;
 mod group;
 mod input;
+mod loose;
 mod prune;
+mod store;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -32,10 +34,14 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use iceberg::io::FileIO;
-use iceberg::spec::{NameMapping, NestedFieldRef};
+use iceberg::spec::NestedFieldRef;
 
+pub use file_schema::FieldIds;
 pub use footer::FooterCache;
+pub(in crate::table) use input::FileRef;
+pub(in crate::table) use loose::LooseFile;
+pub use store::FileStore;
+pub(in crate::table) use store::object_failure;
 pub use types::arrow_field;
 pub use units::ScanUnit;
 
@@ -46,7 +52,7 @@ use crate::table::files::FileEntry;
 use crate::table::layout::{self, ScanFilter};
 use deletes::DeleteCache;
 use group::OpenFile;
-use input::{FileRef, Input};
+use input::Input;
 
 /// What to read of a table.
 #[derive(Clone, Debug, Default)]
@@ -68,8 +74,8 @@ pub struct TableScan(Arc<Scan>);
 struct Place {
     table: String,
     schema: iceberg::spec::SchemaRef,
-    file_io: FileIO,
-    name_mapping: Option<Arc<NameMapping>>,
+    store: FileStore,
+    field_ids: FieldIds,
 }
 
 #[derive(Debug)]
@@ -100,8 +106,8 @@ impl TableScan {
         let place = Place {
             table: table.name().to_string(),
             schema: Arc::clone(table.schema()),
-            file_io: table.file_io().clone(),
-            name_mapping: table.name_mapping(),
+            store: table.store().clone(),
+            field_ids: table.field_ids().clone(),
         };
         Self::over(place, files, spec, footers).map(|mut scan| {
             (scan.files_total, scan.files_pruned) = (total, pruned);
@@ -200,13 +206,14 @@ impl Scan {
     }
 
     /// Opens a data or delete file.
-    async fn open(&self, path: &str, size_bytes: u64) -> Result<OpenFile> {
+    async fn open(&self, path: &str, size_bytes: u64, version: Option<&str>) -> Result<OpenFile> {
         let file = FileRef {
             table: &self.place.table,
             path,
             size_bytes,
+            version,
         };
-        let input = Input::open(file, &self.place.file_io, &self.counters).await?;
+        let input = Input::open(file, &self.place.store, &self.counters).await?;
         let footer = self.footers.get(&input).await?;
         Ok(OpenFile { input, footer })
     }
@@ -220,7 +227,8 @@ impl Scan {
             .get(position)
             .zip(self.opened.get(position))
             .ok_or_else(unknown)?;
-        let file = self.open(&entry.path, entry.size_bytes).await?;
+        let version = entry.version.as_deref();
+        let file = self.open(&entry.path, entry.size_bytes, version).await?;
         if !opened.swap(true, Ordering::Relaxed) {
             ScanCounters::add(&self.counters.files_read, 1);
         }

@@ -75,10 +75,7 @@ async fn plan_unit(scan: Arc<Scan>, unit: ScanUnit) -> Result<Vec<(Arc<DataFile>
         return Ok(Vec::new());
     }
     let deletes = scan.deletes.of_file(entry, &scan).await?;
-    let schema = file
-        .footer
-        .schema
-        .with_ids(scan.place.name_mapping.as_deref());
+    let schema = file.footer.schema.with_ids(&scan.place.field_ids);
     let mut fields = scan.fields.clone();
     fields.extend(deletes.equality_fields());
     let parquet = file.footer.reader.parquet_schema();
@@ -104,10 +101,7 @@ async fn plan_unit(scan: Arc<Scan>, unit: ScanUnit) -> Result<Vec<(Arc<DataFile>
 
 fn plan_groups(scan: &Scan, unit: &ScanUnit, file: &OpenFile) -> Vec<GroupRows> {
     let metadata = file.footer.metadata();
-    let schema = file
-        .footer
-        .schema
-        .with_ids(scan.place.name_mapping.as_deref());
+    let schema = file.footer.schema.with_ids(&scan.place.field_ids);
     let filter = FileFilter::new(&scan.filter, &scan.place.schema, &schema, metadata);
     let counters = &scan.counters;
     let mut kept = Vec::new();

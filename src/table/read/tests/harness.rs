@@ -15,7 +15,9 @@ use iceberg::spec::{NameMapping, NestedField, NestedFieldRef, PartitionSpec, Str
 use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
-use super::super::{FooterCache, Place, ScanSpec, ScanUnit, TableScan, arrow_field};
+use super::super::{
+    FieldIds, FileStore, FooterCache, Place, ScanSpec, ScanUnit, TableScan, arrow_field,
+};
 use crate::error::Result;
 use crate::model::RowAddress;
 use crate::table::files::{DeleteFile, DeleteKind, FileEntry};
@@ -189,8 +191,8 @@ impl Table {
         let place = Place {
             table: "n.t".to_owned(),
             schema: Arc::clone(&self.schema),
-            file_io: self.file_io.clone(),
-            name_mapping: self.mapping.clone().map(Arc::new),
+            store: FileStore::Iceberg(self.file_io.clone()),
+            field_ids: FieldIds::InFiles(self.mapping.clone().map(Arc::new)),
         };
         let scan =
             TableScan::over(place, self.files.clone(), spec, Arc::clone(&self.footers)).unwrap();
@@ -277,6 +279,7 @@ pub(super) fn entry(path: &std::path::Path, record_count: u64) -> FileEntry {
         size_bytes: std::fs::metadata(path)
             .map(|known| known.len())
             .unwrap_or(0),
+        version: None,
         record_count,
         partition_spec: Arc::new(PartitionSpec::unpartition_spec()),
         partition: Struct::empty(),
