@@ -15,13 +15,13 @@ use tempfile::TempDir;
 
 use crate::catalog::{CatalogConfig, CatalogType, Catalogs};
 use crate::clock::ManualClock;
-use crate::config::{EngineConfig, EntitySqlConfig, StagingConfig};
+use crate::config::{EngineConfig, EntitySqlConfig};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::historical::{Historical, HistoricalPlan};
 use crate::model::{FeatureSource, FeatureView, ParquetLocation, SourceLocation, TableName, Ttl};
 use crate::registry::{Registry, RegistryReader};
-use crate::staging::Staging;
+use crate::staging::{Staging, StagingConfig};
 use crate::table::commit::{NewTable, append, create_table};
 use crate::table::layout::PartitionBy;
 use crate::table::write::write;
@@ -243,11 +243,7 @@ fn batch(rows: &[Row]) -> RecordBatch {
 pub(super) type Answer = (Vec<String>, Vec<Vec<Option<String>>>);
 
 pub(super) async fn run(plan: &HistoricalPlan) -> Result<Answer> {
-    let batches: Vec<RecordBatch> = plan
-        .execute()?
-        .map_err(Into::into)
-        .try_collect::<Vec<_>>()
-        .await?;
+    let batches: Vec<RecordBatch> = plan.execute()?.try_collect().await?;
     let schema = plan.schema();
     let names = schema.fields().iter().map(|field| field.name().clone());
     let mut rows: Vec<_> = batches.iter().flat_map(texts).collect();
