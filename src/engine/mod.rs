@@ -8,9 +8,12 @@
 pub mod coerce;
 pub mod pit_join;
 mod scan_exec;
+pub mod select;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use datafusion::execution::context::ExecutionProps;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{
     GreedyMemoryPool, MemoryConsumer, MemoryReservation, TrackConsumersPool,
@@ -32,6 +35,8 @@ use crate::error::{Error, Result};
 
 /// Batches that may wait between the engine and the network.
 const BATCHES_AHEAD: usize = 2;
+/// Stack of a thread, in bytes: plans and expressions are recursive, and those of queries can be deep.
+const STACK_BYTES: usize = 16 << 20;
 /// Consumers that an out-of-memory message lists.
 const TOP_CONSUMERS: std::num::NonZeroUsize =
     std::num::NonZeroUsize::new(5).expect("five is not zero");
@@ -53,6 +58,7 @@ impl Engine {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("murre-engine")
+            .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
             .map_err(|source| Error::Io {
@@ -116,6 +122,14 @@ impl Engine {
     /// Partitions that scans are split into.
     pub fn partitions(&self) -> usize {
         self.session.config().target_partitions()
+    }
+
+    /// A session of its own for one query: the engine's memory, and `now` as the time.
+    fn select_session(&self, now: SystemTime) -> SessionState {
+        let props = ExecutionProps::new().with_query_execution_start_time(now.into());
+        SessionStateBuilder::new_from_existing(self.session.clone())
+            .with_execution_props(props)
+            .build()
     }
 
     fn runtime(&self) -> &Runtime {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::execution::memory_pool::MemoryReservation;
 
 use super::bind::{BoundView, check_collisions, hidden_key, schema_of};
 use crate::engine::coerce::{coerce_key, coerce_timestamp, instant_bounds_us, is_timestamp_like};
@@ -21,12 +22,28 @@ pub const EVENT_TIMESTAMP: &str = "event_timestamp";
 pub struct EntityFrame {
     schema: SchemaRef,
     batches: Vec<RecordBatch>,
+    charge: Option<Arc<MemoryReservation>>,
 }
 
 impl EntityFrame {
     /// A dataframe of `batches`, all of `schema`.
     pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
-        Self { schema, batches }
+        Self {
+            schema,
+            batches,
+            charge: None,
+        }
+    }
+
+    /// The same with a claim on the engine's memory that ends with the last user of the dataframe.
+    pub(super) fn charged_to(mut self, memory: MemoryReservation) -> Self {
+        self.charge = Some(Arc::new(memory));
+        self
+    }
+
+    /// The claim on the engine's memory, if the dataframe has one.
+    pub(super) fn charge(&self) -> Option<Arc<MemoryReservation>> {
+        self.charge.clone()
     }
 
     /// Number of rows.
@@ -68,6 +85,7 @@ impl EntityFrame {
         Ok(Self {
             batches: batches.map_err(Error::arrow("read the entity dataframe"))?,
             schema,
+            charge: self.charge.clone(),
         })
     }
 

@@ -2,10 +2,17 @@
 //! point-in-time join ties them to the entity dataframe.
 
 mod bind;
+mod bounds;
 mod frame;
+mod latest;
+mod operators;
 mod plan;
 mod planner;
 mod range;
+mod source;
+mod sql;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,10 +21,15 @@ use arrow::datatypes::SchemaRef;
 use futures::future::try_join_all;
 
 use bind::{BoundView, schema_of};
+use bounds::Bounds;
 pub use frame::{EVENT_TIMESTAMP, EntityFrame};
 pub use plan::{HistoricalPlan, ViewReport};
 use planner::Planner;
+use source::BoundSource;
+use sql::EntitySql;
 
+use crate::clock::Clock;
+use crate::config::EntitySqlConfig;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::model::{
@@ -35,10 +47,11 @@ pub struct Historical {
     tables: Arc<Tables>,
     staging: Arc<Staging>,
     planner: Planner,
+    entity_sql: Option<EntitySql>,
 }
 
 impl Historical {
-    /// A planner over these parts.
+    /// A planner over these parts, which refuses queries for entity dataframes.
     pub fn new(
         registry: Arc<dyn RegistryReader>,
         tables: Arc<Tables>,
@@ -51,7 +64,14 @@ impl Historical {
             tables,
             staging,
             planner: Planner { engine, footers },
+            entity_sql: None,
         }
+    }
+
+    /// The same with entity dataframes as SQL, as far as `config` allows them.
+    pub fn with_entity_sql(mut self, config: EntitySqlConfig, clock: Arc<dyn Clock>) -> Self {
+        self.entity_sql = Some(EntitySql::new(config, clock));
+        self
     }
 
     /// Plans a request without running it. `attached` is the entity dataframe that came with the call or inside the
@@ -72,9 +92,10 @@ impl Historical {
         let planner = self.planner.clone();
         let frame = match (&request.entity, attached) {
             (EntitySource::Range(range), _) => return planner.plan_range(views, *range),
+            (EntitySource::Sql(query), _) => self.query(&registry, query).await?,
             (_, Some(frame)) => frame,
             (EntitySource::Staged(id), None) => self.open(principal, id).await?,
-            (EntitySource::Inline(_) | EntitySource::Attached | EntitySource::Sql(_), None) => {
+            (EntitySource::Inline(_) | EntitySource::Attached, None) => {
                 return Err(Error::invalid(
                     "historical.entity",
                     "expected an upload, an inline dataframe, a range, or a dataframe sent by DoExchange",
@@ -93,9 +114,13 @@ impl Historical {
     /// # Errors
     /// [`Error::DataSourceNotFound`], [`Error::UnsupportedSource`], missing columns, and errors of opening the source.
     pub async fn plan_source(&self, request: &SourceRequest) -> Result<HistoricalPlan> {
-        Err(Error::Unsupported {
-            what: format!("reading source `{}`", request.source),
-        })
+        let registry = self.registry.current().await?;
+        let source = registry.data_source(&request.source)?;
+        let pinned = self.tables.pin_source(&source.location, None).await;
+        let table = pinned.map_err(|error| named(error, &request.source))?;
+        let bound = BoundSource::try_new(request, &source, table)?;
+        self.planner
+            .plan_source(&bound, request.rows, Bounds::from(request))
     }
 
     /// The columns of a feature view as its table has them now: keys, event timestamp, features.
@@ -105,7 +130,8 @@ impl Historical {
     pub async fn view_schema(&self, view: &str) -> Result<SchemaRef> {
         let registry = self.registry.current().await?;
         let resolved = registry.resolve_view(view)?;
-        let table = self.tables.pin_source(location_of(&resolved), None).await?;
+        let pinned = self.tables.pin_source(location_of(&resolved), None).await;
+        let table = pinned.map_err(|error| named(error, view))?;
         let bound = BoundView::try_new(&resolved, table, false)?;
         let columns = bound
             .keys
@@ -113,6 +139,16 @@ impl Historical {
             .chain([&bound.timestamp])
             .chain(&bound.features);
         Ok(schema_of(columns.map(|column| column.field.clone())))
+    }
+
+    async fn query(&self, registry: &Registry, query: &str) -> Result<EntityFrame> {
+        match &self.entity_sql {
+            Some(sql) => {
+                sql.frame(query, registry, &self.tables, &self.planner)
+                    .await
+            }
+            None => Err(sql::not_allowed()),
+        }
     }
 
     async fn open(&self, principal: &Principal, id: &UploadId) -> Result<EntityFrame> {
@@ -152,10 +188,25 @@ impl Historical {
         let pinned = locations.into_iter().map(|location| async move {
             let name = location.table_name();
             let pin = pins.and_then(|pins| pins.tables.get(&name).copied());
-            let table = self.tables.pin_source(location, pin).await?;
+            let pinned = self.tables.pin_source(location, pin).await;
+            let table = pinned.map_err(|error| named(error, view_of(views, location)))?;
             Ok::<_, Error>((location.clone(), table))
         });
         Ok(try_join_all(pinned).await?.into_iter().collect())
+    }
+}
+
+/// Adds the name of the source to an error that knows only its kind.
+fn named(error: Error, name: &str) -> Error {
+    match error {
+        Error::UnsupportedSource {
+            source_name,
+            source_kind,
+        } if source_name.is_empty() => Error::UnsupportedSource {
+            source_name: name.to_owned(),
+            source_kind,
+        },
+        other => other,
     }
 }
 
@@ -176,6 +227,14 @@ fn no_features(selection: &FeatureSelection) -> String {
             "expected at least one `view:feature`".to_owned()
         }
     }
+}
+
+/// The first view of a source.
+fn view_of<'a>(views: &'a [ResolvedView], location: &SourceLocation) -> &'a str {
+    let mut views = views.iter();
+    views
+        .find(|view| location_of(view) == location)
+        .map_or("", |view| &view.name)
 }
 
 fn location_of(view: &ResolvedView) -> &SourceLocation {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::displayable;
 use futures::TryStreamExt;
@@ -34,6 +35,8 @@ pub struct HistoricalPlan {
     pub(super) views: Vec<PlannedView>,
     pub(super) rows: Option<u64>,
     pub(super) ordered: bool,
+    /// Memory of an entity dataframe that the server made itself.
+    pub(super) charged: Option<Arc<MemoryReservation>>,
 }
 
 /// What running a plan has read so far, for one feature view.

@@ -46,7 +46,7 @@ impl Planner {
         let rows = spine.rows();
         let (timestamp, output, keys) = (spine.timestamp, spine.output, spine.keys);
         let source = MemorySourceConfig::try_new_exec(&[spine.batches], spine.schema, None)?;
-        self.plan_join(Join {
+        let mut plan = self.plan_join(Join {
             spine: source,
             timestamp,
             output,
@@ -54,7 +54,9 @@ impl Planner {
             views,
             filters,
             rows: Some(rows),
-        })
+        })?;
+        plan.charged = frame.charge();
+        Ok(plan)
     }
 
     pub(super) fn plan_range(
@@ -115,12 +117,23 @@ impl Planner {
             });
         }
         let exec = PitJoinExec::try_new(join.spine, join.timestamp, join.output, inputs)?;
+        self.plan_of(Arc::new(exec), planned, join.rows)
+    }
+
+    /// Makes a plan ready to run; `rows` is known where the result keeps the rows of an entity dataframe.
+    pub(super) fn plan_of(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        views: Vec<PlannedView>,
+        rows: Option<u64>,
+    ) -> Result<HistoricalPlan> {
         Ok(HistoricalPlan {
             engine: Arc::clone(&self.engine),
-            plan: self.engine.optimize(Arc::new(exec))?,
-            views: planned,
-            rows: join.rows,
-            ordered: join.rows.is_some(),
+            plan: self.engine.optimize(plan)?,
+            views,
+            rows,
+            ordered: rows.is_some(),
+            charged: None,
         })
     }
 }

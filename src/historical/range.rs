@@ -7,22 +7,16 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
-use chrono::{DateTime, Utc};
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{
-    BinaryExpr, IsNotNullExpr, Literal, TryCastExpr, col,
-};
+use datafusion::physical_expr::expressions::{TryCastExpr, col};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
-use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::union::UnionExec;
 
 use super::bind::{BoundView, hidden_key, schema_of};
+use super::bounds::Bounds;
 use super::frame::EVENT_TIMESTAMP;
+use super::operators::{all_of, distinct, filtered, is_not_null};
 use crate::engine::FeatureScanExec;
 use crate::error::{Error, Result};
 use crate::model::{TimeRange, TimeWindow};
@@ -91,7 +85,9 @@ impl RangeSpine {
 
     /// Event times that the scan of a view must cover for the join with this spine.
     pub(super) fn filter(&self, view: &BoundView) -> ScanFilter {
-        let window = view.window(self.range.start.timestamp_micros(), ceil_us(self.range.end));
+        let TimeWindow { start_us, end_us } = Bounds::from(self.range).window();
+        let (oldest, newest) = (start_us.unwrap_or(i64::MIN), end_us.unwrap_or(i64::MAX));
+        let window = view.window(oldest, newest);
         ScanFilter {
             timestamp: Some((view.timestamp.field_id, window)),
             keys: Vec::new(),
@@ -109,10 +105,7 @@ impl RangeSpine {
             .sources(views)
             .map(|view| self.plan_view(view, footers, partitions))
             .collect::<Result<Vec<_>>>()?;
-        let union = UnionExec::try_new(inputs)?;
-        let partial = self.distinct(AggregateMode::Partial, union)?;
-        let gathered = Arc::new(CoalescePartitionsExec::new(partial));
-        self.distinct(AggregateMode::Final, gathered)
+        distinct(UnionExec::try_new(inputs)?)
     }
 
     fn plan_view(
@@ -121,10 +114,7 @@ impl RangeSpine {
         footers: &Arc<FooterCache>,
         partitions: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let window = TimeWindow {
-            start_us: Some(self.range.start.timestamp_micros()),
-            end_us: Some(ceil_us(self.range.end)),
-        };
+        let window = Bounds::from(self.range).window();
         let spec = ScanSpec {
             columns: view
                 .keys
@@ -150,7 +140,7 @@ impl RangeSpine {
         ));
         let projected = self.project(view, scan)?;
         let predicate = self.predicate(&projected)?;
-        Ok(Arc::new(FilterExec::try_new(predicate, projected)?))
+        filtered(projected, predicate)
     }
 
     /// Brings a view's columns to the spine's names and types.
@@ -185,74 +175,16 @@ impl RangeSpine {
         Ok(Arc::new(ProjectionExec::try_new(columns, scan)?))
     }
 
-    fn predicate(&self, input: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn PhysicalExpr>> {
+    fn predicate(&self, input: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn PhysicalExpr>>> {
         let schema = input.schema();
         let instant = col(EVENT_TIMESTAMP, &schema)?;
-        let start: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(self.literal(self.range.start)));
-        let end: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(self.literal(self.range.end)));
-        let mut predicate = binary(
-            binary(Arc::clone(&instant), Operator::GtEq, start),
-            Operator::And,
-            binary(instant, Operator::LtEq, end),
-        );
-        for (name, _) in &self.keys {
-            predicate = binary(
-                predicate,
-                Operator::And,
-                Arc::new(IsNotNullExpr::new(col(name, &schema)?)),
-            );
-        }
-        Ok(predicate)
-    }
-
-    /// An end of the range in the spine's unit. Requests carry at most nanoseconds; a finer start than the unit is
-    /// rounded up and a finer end down, which changes no answer.
-    fn literal(&self, instant: DateTime<Utc>) -> ScalarValue {
-        let zone = Some("UTC".into());
-        match self.unit {
-            TimeUnit::Nanosecond => {
-                let bound = if instant.timestamp() < 0 {
-                    i64::MIN
-                } else {
-                    i64::MAX
-                };
-                ScalarValue::TimestampNanosecond(
-                    Some(instant.timestamp_nanos_opt().unwrap_or(bound)),
-                    zone,
-                )
-            }
-            _ => {
-                let is_start = instant == self.range.start;
-                let us = if is_start {
-                    ceil_us(instant)
-                } else {
-                    instant.timestamp_micros()
-                };
-                ScalarValue::TimestampMicrosecond(Some(us), zone)
-            }
-        }
-    }
-
-    fn distinct(
-        &self,
-        mode: AggregateMode,
-        input: Arc<dyn ExecutionPlan>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = input.schema();
-        let columns = schema
-            .fields()
+        let in_range = Bounds::from(self.range).predicate(&instant, &self.instant_type());
+        let keys = self
+            .keys
             .iter()
-            .map(|field| Ok((col(field.name(), &schema)?, field.name().clone())))
+            .map(|(name, _)| Ok(is_not_null(col(name, &schema)?)))
             .collect::<Result<Vec<_>>>()?;
-        let group = PhysicalGroupBy::new_single(columns);
-        Ok(Arc::new(AggregateExec::try_new(
-            mode,
-            group,
-            vec![],
-            vec![],
-            input,
-            schema,
-        )?))
+        Ok(all_of(in_range.into_iter().chain(keys)))
     }
 }
 
@@ -321,14 +253,6 @@ fn converted(
     Ok(Arc::new(TryCastExpr::new(column, target.clone())))
 }
 
-fn binary(
-    left: Arc<dyn PhysicalExpr>,
-    operator: Operator,
-    right: Arc<dyn PhysicalExpr>,
-) -> Arc<dyn PhysicalExpr> {
-    Arc::new(BinaryExpr::new(left, operator, right))
-}
-
 fn unit_of(data_type: &DataType) -> TimeUnit {
     match data_type {
         DataType::Timestamp(unit, _) => *unit,
@@ -352,9 +276,4 @@ fn common_type(name: &str, left: &DataType, right: &DataType) -> Result<DataType
             found: right.to_string(),
         }),
     }
-}
-
-fn ceil_us(instant: DateTime<Utc>) -> i64 {
-    let up = i64::from(!instant.timestamp_subsec_nanos().is_multiple_of(1_000));
-    instant.timestamp_micros().saturating_add(up)
 }

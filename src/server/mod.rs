@@ -90,7 +90,8 @@ impl App {
             Arc::clone(&staging),
             Arc::clone(&engine),
             Arc::new(FooterCache::new(config.tables.footer_cache.as_u64())),
-        );
+        )
+        .with_entity_sql(config.entity_sql.clone(), Arc::clone(&clock));
         let limits = IpcLimits {
             max_message_bytes: config.server.max_message_size.as_u64(),
             max_decoded_bytes: config.engine.memory_limit_bytes(),

@@ -1,0 +1,6 @@
+//! Plans over real tables in a temporary folder, compared with slow and obvious answers.
+
+mod fixture;
+mod range;
+mod source;
+mod sql;
