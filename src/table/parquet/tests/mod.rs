@@ -4,5 +4,6 @@ mod changes;
 mod folders;
 mod foreign;
 mod harness;
+mod joined;
 mod pruning;
 mod raw;
