@@ -18,8 +18,8 @@ from feast_murre.progress import shown
 class MurreRetrievalJob(RemoteRetrievalJob):
     """Rows of the offline store.
 
-    Besides what Feast's jobs do, `to_arrow_batches` and `to_reader` give rows as they come, and `progress` hears how many
-    have come.
+    Besides what Feast's jobs do, `to_arrow_batches` and `to_reader` give rows as they come, and `progress` hears how
+    many have come.
     """
 
     def __init__(

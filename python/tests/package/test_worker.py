@@ -17,6 +17,7 @@ class Worker:
     """A process and its frames."""
 
     def __init__(self) -> None:
+        """Start a process and wait for its hello."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "feast_murre.worker"],
             stdin=subprocess.PIPE,
@@ -27,22 +28,26 @@ class Worker:
         assert self.receive() == (b"H", b'{"protocol": 1}')
 
     def send(self, kind: bytes, payload: bytes) -> None:
+        """Write a frame."""
         self.process.stdin.write(struct.pack("<cI", kind, len(payload)) + payload)
         self.process.stdin.flush()
 
     def receive(self) -> tuple[bytes, bytes]:
+        """Read a frame."""
         kind, length = struct.unpack("<cI", self.process.stdout.read(5))
         return kind, self.process.stdout.read(length)
 
     def request(
         self, view: OnDemandFeatureView, features: list[str], full: bool = False, alias: str | None = None
     ) -> tuple[bytes, bytes]:
+        """Describe a request of one view."""
         described = {"name": view.name, "alias": alias or view.name, "features": features}
         self.send(b"R", json.dumps({"full_feature_names": full, "views": [described]}).encode())
         self.send(b"D", view.to_proto().SerializeToString())
         return self.receive()
 
     def evaluate(self, table: pa.Table) -> tuple[bytes, Any]:
+        """Send rows and return what came back, decoded."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
