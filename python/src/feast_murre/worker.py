@@ -1,9 +1,9 @@
 """The process in which a Murre server evaluates on-demand feature views: `python -m feast_murre.worker`.
 
-The server starts it when `on_demand.python` is configured and speaks to it over standard input and output. The
-protocol is written down in the server's `src/on_demand/protocol.rs`: frames of one byte of kind, a length as an unsigned
-32-bit little-endian integer, and a payload. `H` says hello; `R` and then `D`, one per view, tell of a request and are
-answered by `O`; `B` carries rows and is answered by `B` with the requested features; `E` says what went wrong instead.
+The server starts it when `on_demand.python` is configured and speaks to it over standard input and output, by the
+protocol that its `src/on_demand/protocol.rs` writes down: frames of one byte of kind, a length as an unsigned 32-bit
+little-endian integer, and a payload. `H` says hello; `R` and then `D`, one per view, tell of a request and are answered
+by `O`; `B` carries rows and is answered by `B` with the requested features; `E` says what went wrong instead.
 
 The code of the views comes from the registry and may do anything, so it gets neither the protocol's pipes nor a server
 that waits for ever: what it prints goes to standard error, and the server kills the process at a time limit.
