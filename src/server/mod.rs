@@ -38,6 +38,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::historical::Historical;
 use crate::ingest::Ingest;
+use crate::on_demand::Evaluator;
 use crate::registry::RegistryReader;
 use crate::source_rules::SourceRules;
 use crate::staging::{Staging, Sweeper};
@@ -96,7 +97,8 @@ impl App {
             Arc::clone(&staging),
             Arc::clone(&engine),
             Arc::new(FooterCache::new(config.tables.footer_cache.as_u64())),
-        );
+        )
+        .with_evaluator(Arc::new(Evaluator::new(config.on_demand.clone())));
         let rules = source_rules(&config);
         let ingest = Ingest::new(Arc::clone(&tables), rules.clone());
         let limits = IpcLimits {
