@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::AsArray;
-use arrow::array::{Float64Array, Int64Array, RecordBatch};
+use arrow::array::{AsArray, Float64Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type};
 use bytes::Bytes;
+use datafusion::physical_plan::ExecutionPlan;
 use futures::{TryStreamExt, stream};
 use rstest::rstest;
 use tempfile::TempDir;

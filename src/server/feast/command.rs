@@ -1,5 +1,7 @@
 //! The commands as Feast's clients write them. Keys that are not listed here are ignored, as upstream does.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -58,6 +60,8 @@ pub(super) struct Historical {
     pub(super) start_date: Option<String>,
     pub(super) end_date: Option<String>,
     pub(super) entity_df_sql: Option<String>,
+    /// Parallel to `feature_view_names`, from join key to the entity dataframe's column: what `feast-murre` adds.
+    pub(super) join_key_maps: Option<Vec<BTreeMap<String, String>>>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]

@@ -43,6 +43,7 @@ fn historical() -> Historical {
         start_date: None,
         end_date: None,
         entity_df_sql: None,
+        join_key_maps: None,
     }
 }
 

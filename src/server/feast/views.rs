@@ -17,10 +17,7 @@ use crate::registry::Registry;
 /// # Errors
 /// [`Error::FeatureViewNotFound`] for a name that the command does not list and that is no on-demand feature view.
 pub(super) fn selection(command: &Historical, registry: &Registry) -> Result<FeatureSelection> {
-    if command.feature_view_names.len() != command.name_aliases.len() {
-        let message = "expected as many as `feature_view_names`";
-        return Err(Error::invalid("command.name_aliases", message));
-    }
+    check_parallel(command)?;
     let mut views: Vec<ViewSelection> = Vec::new();
     let mut versions = BTreeMap::new();
     for text in &command.feature_refs {
@@ -35,18 +32,19 @@ pub(super) fn selection(command: &Historical, registry: &Registry) -> Result<Fea
             let message = format!("several versions of feature view `{name}` in one request");
             return Err(Error::invalid("command.feature_refs", message));
         }
-        let (view, alias) = named(command, registry, &name)?;
-        match views
-            .iter_mut()
-            .find(|known| (&known.view, &known.alias) == (&view, &alias))
-        {
-            Some(known) if known.features.contains(&feature) => {}
-            Some(known) => known.features.push(feature),
-            None => views.push(ViewSelection {
-                view,
-                alias,
-                features: vec![feature],
-            }),
+        let view = named(command, registry, &name)?;
+        let at = views
+            .iter()
+            .position(|known| (&known.view, &known.alias) == (&view.view, &view.alias));
+        let features = match at {
+            Some(at) => &mut views[at].features,
+            None => {
+                views.push(view);
+                &mut views.last_mut().expect("pushed just now").features
+            }
+        };
+        if !features.contains(&feature) {
+            features.push(feature);
         }
     }
     match views.is_empty() {
@@ -58,22 +56,48 @@ pub(super) fn selection(command: &Historical, registry: &Registry) -> Result<Fea
     }
 }
 
-/// View and alias behind a name: a listed alias, else a listed view without one, else any listed view (upstream ignores
-/// an alias that no feature service gives), else an on-demand feature view.
-fn named(
-    command: &Historical,
-    registry: &Registry,
-    name: &str,
-) -> Result<(String, Option<String>)> {
-    let listed = || command.feature_view_names.iter().zip(&command.name_aliases);
-    let aliased = listed().find(|(_, alias)| alias.as_deref() == Some(name));
-    let plain = listed().find(|(view, alias)| *view == name && alias.is_none());
-    if let Some((view, alias)) = aliased.or(plain) {
-        return Ok((view.clone(), alias.clone()));
+fn check_parallel(command: &Historical) -> Result<()> {
+    let views = command.feature_view_names.len();
+    let maps = command.join_key_maps.as_ref().map_or(views, Vec::len);
+    for (key, found) in [
+        ("name_aliases", command.name_aliases.len()),
+        ("join_key_maps", maps),
+    ] {
+        if found != views {
+            let message = format!("expected {views} as in `feature_view_names`, found {found}");
+            return Err(Error::invalid(format!("command.{key}"), message));
+        }
     }
-    let is_on_demand = registry.on_demand_views().any(|view| view.name == name);
-    if is_on_demand || listed().any(|(view, _)| view == name) {
-        return Ok((name.to_owned(), None));
+    Ok(())
+}
+
+/// The view behind a name: that of a listed alias, else a listed view without one, else any listed view (upstream ignores
+/// an alias that no feature service gives), else an on-demand feature view.
+fn named(command: &Historical, registry: &Registry, name: &str) -> Result<ViewSelection> {
+    let listed = |i: usize| {
+        (
+            &command.feature_view_names[i],
+            command.name_aliases[i].as_ref(),
+        )
+    };
+    let find = |is_meant: &dyn Fn((&String, Option<&String>)) -> bool| {
+        (0..command.feature_view_names.len()).find(|i| is_meant(listed(*i)))
+    };
+    let selection = |view: &str, alias: Option<&String>, at: Option<usize>| ViewSelection {
+        view: view.to_owned(),
+        alias: alias.cloned(),
+        features: Vec::new(),
+        join_key_map: at.and_then(|i| Some(command.join_key_maps.as_ref()?[i].clone())),
+    };
+    let aliased = find(&|(_, alias)| alias.is_some_and(|alias| alias == name));
+    let plain = || find(&|(view, alias)| view == name && alias.is_none());
+    if let Some(i) = aliased.or_else(plain) {
+        let (view, alias) = listed(i);
+        return Ok(selection(view, alias, Some(i)));
+    }
+    let other = find(&|(view, _)| view == name);
+    if other.is_some() || registry.on_demand_views().any(|view| view.name == name) {
+        return Ok(selection(name, None, other));
     }
     let known = command.feature_view_names.iter().map(String::as_str);
     Err(Error::FeatureViewNotFound {
@@ -129,6 +153,7 @@ mod tests {
             start_date: None,
             end_date: None,
             entity_df_sql: None,
+            join_key_maps: None,
         }
     }
 
@@ -221,6 +246,30 @@ mod tests {
         assert_eq!(
             selected(&command(&listed, &["driver:a"])),
             [view("driver", None, "a")]
+        );
+    }
+
+    #[test]
+    fn a_client_may_send_the_join_key_maps() {
+        let map = |column: &str| BTreeMap::from([("id".to_owned(), column.to_owned())]);
+        let mut command = command(
+            &[("place", Some("from")), ("place", None)],
+            &["place:t", "from:t"],
+        );
+        command.join_key_maps = Some(vec![map("from_id"), map("to_id")]);
+        let FeatureSelection::Views(views) = selection(&command, &registry()).unwrap() else {
+            panic!("views")
+        };
+        let maps: Vec<_> = views
+            .into_iter()
+            .map(|view| view.join_key_map.unwrap())
+            .collect();
+        assert_eq!(maps, [map("to_id"), map("from_id")]);
+        command.join_key_maps = Some(Vec::new());
+        let error = selection(&command, &registry()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "command.join_key_maps: expected 2 as in `feature_view_names`, found 0"
         );
     }
 
