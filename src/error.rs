@@ -346,6 +346,15 @@ pub enum Error {
     /// The one failure of a piece of work that several callers waited for.
     #[error("{0}")]
     Shared(std::sync::Arc<Error>),
+    /// An error as a client of a foreign protocol has to be told of it.
+    #[error("{message}")]
+    Reworded {
+        /// In the protocol's words.
+        message: String,
+        /// What happened.
+        #[source]
+        cause: Box<Error>,
+    },
     /// An invariant of the server does not hold.
     #[error("{action}: {message}")]
     Internal {
@@ -398,6 +407,7 @@ impl Error {
             | Self::Io { .. }
             | Self::Internal { .. } => ErrorKind::Internal,
             Self::Engine(error) => engine_kind(error),
+            Self::Reworded { cause, .. } => cause.kind(),
             Self::Shared(error) => error.kind(),
         }
     }

@@ -3,12 +3,13 @@
 //! The dataframe is read to its end before the answer begins: every feature scan is bounded by its keys and times.
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::stream::{BoxStream, Stream, TryStreamExt};
 use tonic::Status;
 
-use super::{Services, descriptor, encode, historical, ipc_guard};
+use super::{Services, descriptor, encode, feast, historical, ipc_guard, ticket};
 use crate::error::{Error, Result};
 use crate::historical::EntityFrame;
 use crate::model::Principal;
@@ -20,10 +21,13 @@ pub(crate) async fn run(
     messages: impl Stream<Item = Result<FlightData, Status>> + Send + 'static,
 ) -> Result<BoxStream<'static, Result<FlightData>>> {
     let mut upload = ipc_guard::decode_flight(messages, services.limits);
-    let request = historical::decode_attached(descriptor::command(upload.descriptor().await?)?)?;
+    let command = descriptor::command(upload.descriptor().await?)?.clone();
+    if ticket::is_feast(&command) {
+        return feast::exchange(services, principal, &command, upload).await;
+    }
+    let request = historical::decode_attached(&command)?;
     let schema = upload.schema().await?;
-    let (batches, memory) = collect(services, upload.into_batches()).await?;
-    let frame = EntityFrame::new(schema, batches);
+    let (frame, memory) = collect(services, schema, upload.into_batches()).await?;
     let plan = services
         .historical
         .plan(principal, &request, Some(frame))
@@ -34,17 +38,18 @@ pub(crate) async fn run(
 }
 
 /// Gathers a dataframe, charged to the engine's memory while it arrives and is planned for.
-async fn collect(
+pub(super) async fn collect(
     services: &Services,
+    schema: SchemaRef,
     batches: impl Stream<Item = Result<RecordBatch>> + Send,
-) -> Result<(Vec<RecordBatch>, MemoryReservation)> {
+) -> Result<(EntityFrame, MemoryReservation)> {
     let memory = services.engine.reserve("entity dataframe");
     let charged = batches.and_then(|batch| {
         let charge = memory.try_grow(slice_bytes(&batch)).map_err(Error::from);
         std::future::ready(charge.map(|()| batch))
     });
     let batches = charged.try_collect().await?;
-    Ok((batches, memory))
+    Ok((EntityFrame::new(schema, batches), memory))
 }
 
 /// Bytes of a batch's own rows; its buffers may be parts of one message.

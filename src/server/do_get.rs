@@ -3,7 +3,7 @@
 use arrow_flight::{FlightData, Ticket};
 use futures::stream::BoxStream;
 
-use super::{Services, encode, historical};
+use super::{Services, encode, feast, historical, ticket};
 use crate::error::Result;
 use crate::model::Principal;
 
@@ -11,9 +11,12 @@ use crate::model::Principal;
 pub(crate) async fn run(
     services: &Services,
     principal: &Principal,
-    ticket: Ticket,
+    Ticket { ticket }: Ticket,
 ) -> Result<BoxStream<'static, Result<FlightData>>> {
-    let request = historical::decode(&ticket.ticket)?;
+    if ticket::is_feast(&ticket) {
+        return feast::get(services, principal, &ticket).await;
+    }
+    let request = historical::decode(&ticket)?;
     let plan = historical::plan(services, principal, &request).await?;
     Ok(encode::flight_data(plan.schema(), plan.execute()?))
 }

@@ -5,20 +5,24 @@ use chrono::SubsecRound;
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use tonic::Status;
 
-use super::{Services, descriptor, ipc_guard, ticket};
+use super::{Services, descriptor, feast, ipc_guard, ticket};
 use crate::error::{Error, Result};
 use crate::model::{Principal, Request};
 use crate::proto::v1::UploadEntitiesResult;
 use crate::staging::StagedUpload;
 
-/// Stages the stream and answers with an [`UploadEntitiesResult`].
+/// Stages the stream and answers with an [`UploadEntitiesResult`]; Feast's commands go their own way.
 pub(crate) async fn run(
     services: &Services,
     principal: &Principal,
     messages: impl Stream<Item = Result<FlightData, Status>> + Send + 'static,
 ) -> Result<BoxStream<'static, Result<PutResult>>> {
     let mut upload = ipc_guard::decode_flight(messages, services.limits);
-    match ticket::decode(descriptor::command(upload.descriptor().await?)?)? {
+    let command = descriptor::command(upload.descriptor().await?)?.clone();
+    if ticket::is_feast(&command) {
+        return feast::put(services, principal, &command, upload).await;
+    }
+    match ticket::decode(&command)? {
         Request::UploadEntities { project } => check_project(services, project).await?,
         Request::Historical(_) => {
             return Err(Error::invalid(

@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::descriptor::{Target, target};
-use super::{Services, encode, historical, ticket};
+use super::{Services, encode, feast, historical, ticket};
 use crate::error::{Error, Result};
 use crate::historical::HistoricalPlan;
 use crate::model::{
@@ -35,6 +35,9 @@ pub(crate) async fn flight_info(
 ) -> Result<FlightInfo> {
     let info = match target(&descriptor)? {
         Target::View(name) => describe(services.historical.view_schema(name).await?)?,
+        Target::Command(bytes) if ticket::is_feast(bytes) => {
+            feast::info(services, principal, bytes).await?
+        }
         Target::Command(bytes) => {
             let request = historical::decode(bytes)?;
             let plan = historical::plan(services, principal, &request).await?;

@@ -2,6 +2,7 @@
 //!
 //! - `flight`: the service, one line per RPC; `do_get`, `do_put`, `do_exchange`, `do_action`, `info` are its families.
 //! - `ticket`: requests on the wire, and the routing between the dialects that share the port.
+//! - `feast`: the dialect of Feast's remote offline store.
 //! - `descriptor`, `historical`: what the families have in common.
 //! - `ipc_guard`: the only door for Arrow data from outside. `encode`: the only one for Arrow data going out.
 //! - `rpc`, `status`: a call's span and identity, and its errors on the wire.
@@ -32,12 +33,14 @@ use tokio::net::TcpListener;
 
 use crate::catalog::Catalogs;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ServerConfig};
+use crate::config::{Config, RegistryType, ServerConfig};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::historical::Historical;
+use crate::ingest::Ingest;
 use crate::on_demand::Evaluator;
 use crate::registry::RegistryReader;
+use crate::source_rules::SourceRules;
 use crate::staging::{Staging, Sweeper};
 use crate::table::{FooterCache, TableCacheConfig, Tables};
 use ipc_guard::IpcLimits;
@@ -50,6 +53,9 @@ struct Services {
     registry: Arc<dyn RegistryReader>,
     clock: Arc<dyn Clock>,
     engine: Arc<Engine>,
+    tables: Arc<Tables>,
+    ingest: Ingest,
+    rules: SourceRules,
     limits: IpcLimits,
     _sweeper: Sweeper,
 }
@@ -87,13 +93,15 @@ impl App {
         let engine = Arc::new(Engine::try_new(&config.engine)?);
         let historical = Historical::new(
             Arc::clone(&registry),
-            tables,
+            Arc::clone(&tables),
             Arc::clone(&staging),
             Arc::clone(&engine),
             Arc::new(FooterCache::new(config.tables.footer_cache.as_u64())),
         )
         .with_entity_sql(config.entity_sql.clone(), Arc::clone(&clock))
         .with_evaluator(Arc::new(Evaluator::new(config.on_demand.clone())));
+        let rules = source_rules(&config);
+        let ingest = Ingest::new(Arc::clone(&tables), rules.clone());
         let limits = IpcLimits {
             max_message_bytes: config.server.max_message_size.as_u64(),
             max_decoded_bytes: config.engine.memory_limit_bytes(),
@@ -105,6 +113,9 @@ impl App {
             registry,
             clock,
             engine,
+            tables,
+            ingest,
+            rules,
             limits,
             _sweeper: sweeper,
         });
@@ -136,4 +147,14 @@ impl App {
         let flight = flight::FlightServer::new(Arc::clone(&self.services));
         listen::serve(&self.config, flight, listener, shutdown).await
     }
+}
+
+/// What definitions and clients may make this server reach.
+fn source_rules(config: &Config) -> SourceRules {
+    let loopback_only = config.server.listen.ip().to_canonical().is_loopback();
+    let repo = match config.registry.kind {
+        RegistryType::Feast => Some(config.registry.path.clone()),
+        RegistryType::Toml => None,
+    };
+    SourceRules::new(config.sources.clone(), loopback_only, repo)
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind};
 
 /// A message travels percent-encoded in an HTTP/2 header, where clients take 8 KiB for all headers together.
-const MAX_ENCODED_MESSAGE_BYTES: usize = 5 * 1024;
+pub(super) const MAX_ENCODED_MESSAGE_BYTES: usize = 5 * 1024;
 
 /// The status of a failed request, logging what the client is not shown.
 pub(crate) fn of(error: &Error, request_id: Uuid) -> Status {
@@ -74,7 +74,8 @@ fn shortened(mut message: String) -> String {
     message
 }
 
-fn encoded_bytes(c: char) -> usize {
+/// Bytes that a character of a message takes in the header.
+pub(super) fn encoded_bytes(c: char) -> usize {
     if c.is_ascii_graphic() && !"\"#%<>`?{}".contains(c) {
         1
     } else {

@@ -41,7 +41,7 @@ impl Dialect {
 ///
 /// # Errors
 /// [`Error::Malformed`] for bytes that are no message, [`Error::InvalidRequest`] for a field that cannot be served,
-/// [`Error::Unsupported`] for dialects that this version does not speak.
+/// [`Error::Unsupported`] for dialects that this call does not speak.
 pub(crate) fn decode(bytes: &Bytes) -> Result<Request> {
     match Dialect::of(bytes) {
         Dialect::Json => from_wire::request(json::parse(bytes)?),
@@ -50,6 +50,16 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Request> {
         }),
         Dialect::Protobuf => from_wire::request(parse_protobuf(bytes)?),
     }
+}
+
+/// Whether a command or ticket is one of Feast's remote offline store: a JSON object with a key `api`.
+pub(crate) fn is_feast(bytes: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Probe {
+        #[serde(rename = "api")]
+        _api: serde::de::IgnoredAny,
+    }
+    matches!(Dialect::of(bytes), Dialect::Json) && serde_json::from_slice::<Probe>(bytes).is_ok()
 }
 
 /// The request as protobuf; [`decode`] gives it back.

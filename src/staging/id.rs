@@ -1,17 +1,40 @@
-//! An upload's id: 122 random bits and the moment of expiry, as `<32 hex digits>-<16 hex digits>`.
+//! An upload's id: 122 random bits, or a hash of something unguessable, and the moment of expiry, as
+//! `<32 hex digits>-<16 hex digits>`.
 //!
 //! Saying in the id when it ends costs no secret, lets a sweep work from a listing alone, and lets every server answer
 //! "expired" without remembering anything about what it deleted.
 
 use chrono::{DateTime, Utc};
 use object_store::path::Path;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::model::UploadId;
+use crate::model::{Principal, UploadId};
 
 const SUFFIX: &str = ".upload";
 const RANDOM_DIGITS: usize = 32;
 const EXPIRY_DIGITS: usize = 16;
+
+/// A name by which an upload can be found without having been told its id: a hash takes the place of the random bits, so
+/// whoever cannot guess what was hashed cannot guess the id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadName(String);
+
+impl UploadName {
+    /// The owner's name for what `secret` is the key of; `secret` must hold something that nobody can guess.
+    pub fn new(owner: &Principal, secret: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update((owner.0.len() as u64).to_le_bytes());
+        hash.update(&owner.0);
+        hash.update(secret);
+        let digits = hash
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
+        Self(digits[..RANDOM_DIGITS].to_owned())
+    }
+}
 
 /// An id that has the right form. Only such are ever looked up, so no id can name anything but an upload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +48,21 @@ impl WellFormed {
     pub(super) fn random(expires_at: DateTime<Utc>) -> Option<Self> {
         let random = Uuid::new_v4().simple();
         Self::parse(&format!("{random}-{:016x}", expires_at.timestamp_millis()))
+    }
+
+    /// The id of an upload that has a name; a later one of the same name expires later.
+    pub(super) fn named(name: &UploadName, expires_at: DateTime<Utc>) -> Option<Self> {
+        Self::parse(&format!(
+            "{}-{:016x}",
+            name.0,
+            expires_at.timestamp_millis()
+        ))
+    }
+
+    pub(super) fn has_name(&self, name: &UploadName) -> bool {
+        self.id
+            .split_once('-')
+            .is_some_and(|(own, _)| own == name.0)
     }
 
     pub(super) fn parse(id: &str) -> Option<Self> {

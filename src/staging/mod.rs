@@ -5,12 +5,14 @@
 //!
 //! - `id`: the unguessable, server-made name, which says when the upload expires.
 //! - `object`: the bytes of an object.
+//! - `named`: uploads that their owner finds by a name instead of an id.
 //! - `receive` writes one while its batches arrive, `serve` reads one, `sweep` deletes the expired.
 //! - `budget`: the bytes of this process's uploads.
 
 mod budget;
 mod config;
 mod id;
+mod named;
 mod object;
 mod receive;
 mod serve;
@@ -36,6 +38,7 @@ use id::WellFormed;
 use store::Store;
 
 pub use config::StagingConfig;
+pub use id::UploadName;
 pub use sweep::Sweeper;
 
 /// The staging area.
@@ -109,6 +112,10 @@ impl Staging {
             .lock()
             .expect("no holder panics")
             .insert(id, charge);
+    }
+
+    fn forget(&self, id: &WellFormed) {
+        self.kept.lock().expect("no holder panics").remove(id);
     }
 
     fn forget_expired(&self, now: DateTime<Utc>) {

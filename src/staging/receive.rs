@@ -36,12 +36,22 @@ impl Staging {
         &self,
         owner: &Principal,
         schema: SchemaRef,
+        batches: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
+    ) -> Result<StagedUpload> {
+        let id = WellFormed::random(self.now() + self.ttl);
+        self.put_as(owner, id, schema, batches).await
+    }
+
+    /// As [`put`](Self::put), under an id of the caller's choice; there is none if the time to live is too long.
+    pub(super) async fn put_as(
+        &self,
+        owner: &Principal,
+        id: Option<WellFormed>,
+        schema: SchemaRef,
         mut batches: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
     ) -> Result<StagedUpload> {
         self.sweep().await?;
-        let expires_at = self.now() + self.ttl;
-        let id = WellFormed::random(expires_at)
-            .ok_or_else(|| Error::internal("naming an upload", "ttl too long"))?;
+        let id = id.ok_or_else(|| Error::internal("naming an upload", "ttl too long"))?;
         let mut upload = Incoming::begin(self, &id, schema).await?;
         let mut rows = 0;
         while let Some(batch) = batches.next().await {

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod expiry;
+mod named;
 mod serving;
 
 use std::sync::Arc;

@@ -98,7 +98,8 @@ pub(crate) struct TestServer {
 }
 
 impl TestServer {
-    async fn start(config: Config) -> Self {
+    /// Serves a configuration.
+    pub(crate) async fn start(config: Config) -> Self {
         let app = App::build(config, Overrides::default()).await.unwrap();
         let listener = app.bind().await.unwrap();
         let address = listener.local_addr().unwrap();

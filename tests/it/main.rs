@@ -8,6 +8,7 @@
 mod cancellation;
 mod cli;
 mod dependencies;
+mod feast;
 mod harness;
 mod historical;
 mod hostile;

@@ -116,6 +116,15 @@ impl GuardedStream {
         batches.boxed()
     }
 
+    /// Receives what is left and forgets it.
+    pub async fn drain(&mut self) {
+        self.decoder = None;
+        if let Some(begun) = &mut self.begun {
+            begun.pending = None;
+        }
+        while let Some(Ok(_)) = self.messages.next().await {}
+    }
+
     async fn next_decoded(&mut self) -> Result<Option<Decoded>> {
         self.descriptor().await?;
         let pending = self.begun.as_mut().and_then(|begun| begun.pending.take());

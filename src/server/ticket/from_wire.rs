@@ -153,7 +153,8 @@ fn table_pins(wire: Vec<v1::TablePin>) -> Result<BTreeMap<TableName, TablePin>> 
             namespace: wire.namespace,
             name: wire.name,
         };
-        let known = !name.catalog.is_empty() && !name.namespace.is_empty() && !name.name.is_empty();
+        // Parquet files have no namespace.
+        let known = !name.catalog.is_empty() && !name.name.is_empty();
         if !known || tables.insert(name, pin).is_some() {
             return Err(Error::invalid(
                 format!("pins.tables[{i}]"),

@@ -20,7 +20,7 @@ fn malformed(error: serde_json::Error) -> Error {
     }
 }
 
-/// Feast's remote offline store sends objects with an `api` key; its dialect gets its own module.
+/// Feast's remote offline store sends objects with an `api` key; where they can be served, `feast` took them before.
 fn refuse_feast(value: &Value) -> Result<()> {
     match value.get("api") {
         None => Ok(()),

@@ -295,6 +295,18 @@ fn bytes_that_are_no_request_are_refused(#[case] bytes: &'static [u8], #[case] m
     assert!(error.to_string().starts_with(message), "{error}");
 }
 
+#[rstest]
+#[case(br#"{"api": "persist"}"#, true)]
+#[case(br#"{"x": [1], "api": null}"#, true)]
+#[case(br#"{"historical": {"api": "persist"}}"#, false)]
+#[case(br#"["api"]"#, false)]
+#[case(br#"{"api": "persist""#, false)]
+#[case(b"\x12{\"api\": 1}", false)]
+#[case(b"", false)]
+fn feasts_commands_are_objects_with_an_api(#[case] bytes: &[u8], #[case] expected: bool) {
+    assert_eq!(is_feast(bytes), expected);
+}
+
 #[test]
 fn deep_nesting_is_an_error() {
     let error = json(&"{\"historical\":".repeat(100_000)).unwrap_err();
@@ -333,7 +345,7 @@ fn entities() -> impl Strategy<Value = EntitySource> {
 }
 
 fn pins() -> impl Strategy<Value = Pins> {
-    let table = (names(), prop::collection::vec(names(), 1..3), names()).prop_map(
+    let table = (names(), prop::collection::vec(names(), 0..3), names()).prop_map(
         |(catalog, namespace, name)| TableName {
             catalog,
             namespace,
