@@ -6,10 +6,16 @@ use std::path::Path;
 
 use protox::prost::Message;
 
-const FILES: [&str; 2] = [
+const FILES: [&str; 5] = [
     "proto/murre/v1/request.proto",
     "proto/murre/v1/result.proto",
+    "proto/feast/core/FeatureService.proto",
+    "proto/feast/core/Registry.proto",
+    "proto/feast/registry/RegistryServer.proto",
 ];
+
+/// What clients send as JSON: a data source, in any release's form.
+const FEAST_JSON: [&str; 2] = [".feast.core.DataSource", ".feast.core.FileFormat"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -18,13 +24,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     prost_build::Config::new()
         .compile_well_known_types()
         .extern_path(".google.protobuf", "::pbjson_types")
-        .bytes([".murre.v1.EntitySource.ipc"])
+        .bytes([".murre.v1.EntitySource.ipc", ".feast"])
+        .btree_map([".feast"])
         .compile_fds(descriptors)?;
     pbjson_build::Builder::new()
         .register_descriptors(&encoded)?
         .preserve_proto_field_names()
         .emit_fields()
         .build(&[".murre.v1"])?;
+    pbjson_build::Builder::new()
+        .register_descriptors(&encoded)?
+        .btree_map([".feast"])
+        .ignore_unknown_fields()
+        .ignore_unknown_enum_variants()
+        .build(&FEAST_JSON)?;
     plain_integers(
         &Path::new(&std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?)
             .join("murre.v1.serde.rs"),

@@ -18,3 +18,29 @@ pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/murre.v1.rs"));
     include!(concat!(env!("OUT_DIR"), "/murre.v1.serde.rs"));
 }
+
+/// What is read of Feast's registry; the package names are Feast's.
+pub mod feast {
+    /// Definitions.
+    pub mod core {
+        #![allow(
+            clippy::all,
+            clippy::allow_attributes_without_reason,
+            clippy::too_many_lines,
+            unused_qualifications,
+            reason = "generated code"
+        )]
+        #![allow(missing_docs, reason = "the meaning is Feast's")]
+
+        include!(concat!(env!("OUT_DIR"), "/feast.core.rs"));
+        include!(concat!(env!("OUT_DIR"), "/feast.core.serde.rs"));
+    }
+
+    /// Types of values.
+    pub mod types {
+        #![allow(clippy::all, unused_qualifications, reason = "generated code")]
+        #![allow(missing_docs, reason = "the meaning is Feast's")]
+
+        include!(concat!(env!("OUT_DIR"), "/feast.types.rs"));
+    }
+}

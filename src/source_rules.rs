@@ -3,7 +3,7 @@
 //! Definitions in the operator's registry are trusted with catalogs; a definition that a client sends is not. A server
 //! that only listens on loopback serves the user who started it, who could reach all of that anyway.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::catalog::CatalogConfig;
 use crate::config::SourcesConfig;
@@ -26,6 +26,11 @@ impl SourceRules {
             loopback_only,
             repo,
         }
+    }
+
+    /// The feature repository's folder, where relative paths start.
+    pub fn repo(&self) -> Option<&Path> {
+        self.repo.as_deref()
     }
 
     /// Whether Parquet files may be read from and written to this place.

@@ -21,6 +21,11 @@ pub fn inherited(names: &[&str]) -> Vec<(String, std::ffi::OsString)> {
     names.iter().filter_map(value).collect()
 }
 
+/// The value of any variable of this process: definitions may refer to some by name.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
 pub(super) fn overlay(
     document: &mut Document,
     variables: impl IntoIterator<Item = (String, String)>,

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::staging::StagingConfig;
 use crate::strict_toml::{Document, Fault, Origin};
 
-pub use environment::{environment, inherited};
+pub use environment::{environment, inherited, variable};
 pub use sections::{
     EngineConfig, EntitySqlConfig, LogFormat, OnDemandConfig, RegistryConfig, RegistryType,
     ServerConfig, SourcesConfig, TablesConfig, TelemetryConfig,
