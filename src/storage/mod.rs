@@ -1,14 +1,23 @@
 //! Object stores by location: local disk and S3, for Parquet files, registries and Iceberg tables alike.
 
+mod iceberg_io;
+mod local;
+mod location;
+mod s3;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 
 use crate::error::{Error, Result};
+
+pub use iceberg_io::{factory, file_io, missing_file};
+pub use location::Location;
 
 /// An object store and a place in it.
 #[derive(Clone, Debug)]
@@ -20,30 +29,25 @@ pub struct Located {
 }
 
 /// The store that holds `uri`: an absolute path, `file:///path` or `s3://bucket/key`. `properties` are pyiceberg's (`s3.endpoint`,
-/// `s3.access-key-id`, …); what they leave out comes from the environment. Touches neither disk nor network.
+/// `s3.access-key-id`, …); what they leave out comes from the environment. Touches neither disk nor network; S3 clients are
+/// shared by all who ask for the same bucket with the same properties.
 ///
 /// # Errors
-/// [`Error::InvalidRequest`] for another kind of location.
+/// [`Error::InvalidRequest`] for another kind of location, or for settings of S3 that contradict each other.
 pub fn open(uri: &str, properties: &BTreeMap<String, String>) -> Result<Located> {
-    if let Some(rest) = uri.strip_prefix("s3://") {
-        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
-        if let Some(endpoint) = properties.get("s3.endpoint") {
-            builder = builder.with_endpoint(endpoint).with_allow_http(true);
+    match Location::parse(uri).map_err(|message| Error::invalid("uri", message))? {
+        Location::Local(path) => {
+            let path = Path::from_absolute_path(path)
+                .map_err(|error| Error::invalid("uri", error.to_string()))?;
+            let store = Arc::new(LocalFileSystem::new());
+            Ok(Located { store, path })
         }
-        let store = builder
-            .build()
-            .map_err(|error| Error::internal("open S3", error))?;
-        return Ok(Located {
-            store: Arc::new(store),
-            path: Path::from(key),
-        });
+        Location::S3 { bucket, key } => {
+            let path =
+                Path::parse(key).map_err(|error| Error::invalid("uri", error.to_string()))?;
+            let store = s3::client(&bucket, properties)
+                .map_err(|message| Error::invalid("uri", format!("`{uri}`: {message}")))?;
+            Ok(Located { store, path })
+        }
     }
-    let path = uri.strip_prefix("file://").unwrap_or(uri);
-    let path =
-        Path::from_absolute_path(path).map_err(|error| Error::invalid("uri", error.to_string()))?;
-    Ok(Located {
-        store: Arc::new(LocalFileSystem::new()),
-        path,
-    })
 }
