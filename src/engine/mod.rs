@@ -36,7 +36,7 @@ use crate::error::{Error, Result};
 /// Batches that may wait between the engine and the network.
 const BATCHES_AHEAD: usize = 2;
 /// Stack of a thread, in bytes: plans and expressions are recursive, and those of queries can be deep.
-const STACK_BYTES: usize = 16 << 20;
+const STACK_BYTES: usize = 64 << 20;
 /// Consumers that an out-of-memory message lists.
 const TOP_CONSUMERS: std::num::NonZeroUsize =
     std::num::NonZeroUsize::new(5).expect("five is not zero");

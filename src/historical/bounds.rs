@@ -38,6 +38,10 @@ impl From<&SourceRequest> for Bounds {
 }
 
 impl Bounds {
+    pub(super) fn is_bounded(self) -> bool {
+        self.start.is_some() || self.end.is_some()
+    }
+
     /// The least window of whole microseconds around the range.
     pub(super) fn window(self) -> TimeWindow {
         TimeWindow {

@@ -1,14 +1,16 @@
 //! The spine of a request that has no entity dataframe: every distinct key and time in a range.
 //!
 //! Taken from those of the requested views that have all join keys of the request, so that each spine row is a
-//! moment at which something was recorded about a whole entity. Both ends of the range count; rows with a null key
-//! do not, since they describe nobody.
+//! moment at which something was recorded about a whole entity. Where no view has all, each view gives the moments of
+//! its own entities, the other keys null. Both ends of the range count; rows with a null key in the table do not, since
+//! they describe nobody.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
+use datafusion::common::ScalarValue;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{TryCastExpr, col};
+use datafusion::physical_expr::expressions::{Literal, TryCastExpr, col};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::union::UnionExec;
@@ -34,7 +36,7 @@ pub(super) struct RangeSpine {
 
 impl RangeSpine {
     /// # Errors
-    /// [`Error::InvalidRequest`] if no view has all join keys, [`Error::SchemaMismatch`] if views disagree on a type.
+    /// [`Error::InvalidRequest`] without views, [`Error::SchemaMismatch`] if views disagree on a type.
     pub(super) fn try_new(views: &[BoundView], range: TimeRange) -> Result<Self> {
         let mut keys: Vec<(String, DataType)> = Vec::new();
         for key in views.iter().flat_map(|view| &view.keys) {
@@ -50,24 +52,23 @@ impl RangeSpine {
             .max()
             .unwrap_or(TimeUnit::Microsecond);
         let spine = Self { keys, unit, range };
-        if spine.sources(views).next().is_none() {
-            let names: Vec<&str> = spine.keys.iter().map(|(name, _)| name.as_str()).collect();
-            return Err(Error::invalid(
+        match views.is_empty() {
+            true => Err(Error::invalid(
                 "historical.entity.range",
-                format!(
-                    "no requested feature view has all join keys [{}]; send an entity dataframe",
-                    names.join(", ")
-                ),
-            ));
+                "expected a feature view to take rows from; send an entity dataframe",
+            )),
+            false => Ok(spine),
         }
-        Ok(spine)
     }
 
-    /// The views that the spine's rows come from.
+    /// The views that the spine's rows come from: those that have all join keys or, where none has, all that have any.
     fn sources<'a>(&'a self, views: &'a [BoundView]) -> impl Iterator<Item = &'a BoundView> {
-        views
-            .iter()
-            .filter(|view| view.keys.len() == self.keys.len())
+        let is_whole = |view: &BoundView| view.keys.len() == self.keys.len();
+        let has_whole = views.iter().any(is_whole);
+        views.iter().filter(move |view| match has_whole {
+            true => is_whole(view),
+            false => !view.keys.is_empty(),
+        })
     }
 
     /// Result columns of the spine.
@@ -139,7 +140,7 @@ impl RangeSpine {
             partitions,
         ));
         let projected = self.project(view, scan)?;
-        let predicate = self.predicate(&projected)?;
+        let predicate = self.predicate(view, &projected)?;
         filtered(projected, predicate)
     }
 
@@ -158,13 +159,11 @@ impl RangeSpine {
         };
         let mut columns = Vec::new();
         for (name, data_type) in &self.keys {
-            let position = view.keys.iter().position(|key| key.field.name() == name);
-            let position = position
-                .ok_or_else(|| Error::internal("plan a range spine", format!("no key `{name}`")))?;
-            columns.push(ProjectionExpr::new(
-                converted(source(position), &scan.schema(), data_type)?,
-                name,
-            ));
+            let key = match view.keys.iter().position(|key| key.field.name() == name) {
+                Some(position) => converted(source(position), &scan.schema(), data_type)?,
+                None => Arc::new(Literal::new(ScalarValue::try_from(data_type)?)),
+            };
+            columns.push(ProjectionExpr::new(key, name));
         }
         let instant = converted(
             source(view.keys.len()),
@@ -175,14 +174,18 @@ impl RangeSpine {
         Ok(Arc::new(ProjectionExec::try_new(columns, scan)?))
     }
 
-    fn predicate(&self, input: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+    fn predicate(
+        &self,
+        view: &BoundView,
+        input: &Arc<dyn ExecutionPlan>,
+    ) -> Result<Option<Arc<dyn PhysicalExpr>>> {
         let schema = input.schema();
         let instant = col(EVENT_TIMESTAMP, &schema)?;
         let in_range = Bounds::from(self.range).predicate(&instant, &self.instant_type());
-        let keys = self
+        let keys = view
             .keys
             .iter()
-            .map(|(name, _)| Ok(is_not_null(col(name, &schema)?)))
+            .map(|key| Ok(is_not_null(col(key.field.name(), &schema)?)))
             .collect::<Result<Vec<_>>>()?;
         Ok(all_of(in_range.into_iter().chain(keys)))
     }

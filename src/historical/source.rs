@@ -74,7 +74,9 @@ impl BoundSource {
     /// What a scan for the range may leave out.
     pub(super) fn filter(&self, bounds: Bounds) -> ScanFilter {
         ScanFilter {
-            timestamp: Some((self.timestamp.field_id, bounds.window())),
+            timestamp: bounds
+                .is_bounded()
+                .then(|| (self.timestamp.field_id, bounds.window())),
             keys: Vec::new(),
         }
     }

@@ -47,9 +47,7 @@ impl Select {
     /// [`Error::InvalidRequest`] if it is not exactly one query, or too large.
     pub fn parse(query: &str) -> Result<Self> {
         let statement = parse(query).map_err(refused)?;
-        if !is_query(&statement) {
-            return Err(Error::invalid(FIELD, "expected a SELECT, and nothing else"));
-        }
+        size::check_statement(query_of(&statement)?)?;
         let (tables, _) = resolve_table_references(&statement, true)
             .map_err(Error::from)
             .map_err(refused)?;
@@ -72,8 +70,12 @@ fn parse(query: &str) -> Result<Statement> {
     }
 }
 
-fn is_query(statement: &Statement) -> bool {
-    matches!(statement, Statement::Statement(sql) if matches!(**sql, ast::Statement::Query(_)))
+/// The parsed text of a statement that is a query.
+fn query_of(statement: &Statement) -> Result<&ast::Statement> {
+    match statement {
+        Statement::Statement(sql) if matches!(**sql, ast::Statement::Query(_)) => Ok(sql),
+        _ => Err(Error::invalid(FIELD, "expected a SELECT, and nothing else")),
+    }
 }
 
 /// How a table is looked up: its name as written, without quotes.
@@ -115,8 +117,8 @@ impl Engine {
             let options = ParserOptions::new().with_map_string_types_to_utf8view(false);
             let planner = SqlToRel::new_with_options(&context, options);
             let plan = planner.statement_to_plan(select.statement)?;
-            read_only().verify_plan(&plan)?;
             size::check_plan(&plan)?;
+            read_only().verify_plan(&plan)?;
             session.create_physical_plan(&plan).await
         };
         let mut task = JoinSet::new();

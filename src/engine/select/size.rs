@@ -1,8 +1,13 @@
 //! Keeps a query from costing more to plan than it may: planning is recursive and its memory is not counted.
 
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::ops::ControlFlow;
+
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -12,11 +17,11 @@ use crate::error::{Error, Result};
 
 const MAX_BYTES: usize = 1 << 20;
 /// Words and operators; they bound how deep an expression can be. Lists of values may be longer.
-const MAX_TOKENS: usize = 2_000;
+const MAX_TOKENS: usize = 1_000;
 /// Each level of common table expressions is visited twice as often as the one around it.
 const MAX_WITHS: usize = 8;
-/// Plan nodes, those of a common table expression once a use.
-const MAX_NODES: usize = 2_000;
+/// Tables read, those of a common table expression once a use.
+const MAX_TABLES: u64 = 1_000;
 /// Size of an expression once the expressions of inner queries have been put into it.
 const MAX_EXPANSION: u64 = 100_000;
 
@@ -51,33 +56,81 @@ fn is_with(token: &Token) -> bool {
     matches!(token, Token::Word(word) if word.keyword == Keyword::WITH)
 }
 
-fn too_large(found: String, limit: usize) -> Error {
+fn too_large(found: String, limit: impl Display) -> Error {
     let message = format!("the query has {found}, more than {limit}; upload the rows instead");
     Error::invalid(FIELD, message)
 }
 
-/// Refuses a plan that common table expressions blow up.
+/// Refuses a statement that common table expressions blow up: planning visits one as often as it is used.
+///
+/// # Errors
+/// [`Error::InvalidRequest`].
+pub(super) fn check_statement(statement: &ast::Statement) -> Result<()> {
+    let mut tables = TableUses::default();
+    let _ = statement.visit(&mut tables);
+    match tables.total > MAX_TABLES {
+        true => Err(too_large(format!("{} tables", tables.total), MAX_TABLES)),
+        false => Ok(()),
+    }
+}
+
+/// Counts the uses of tables. Scopes are ignored: of common table expressions with one name the largest counts.
+#[derive(Default)]
+struct TableUses {
+    /// Per query that is being visited, the uses in it.
+    open: Vec<u64>,
+    /// Name of a common table expression by its query's place in memory.
+    names: HashMap<*const ast::Query, String>,
+    sizes: HashMap<String, u64>,
+    total: u64,
+}
+
+impl Visitor for TableUses {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let name = cte.alias.name.value.to_lowercase();
+            self.names.insert(&raw const *cte.query, name);
+        }
+        self.open.push(0);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        let uses = self.open.pop().unwrap_or(0);
+        match self.names.remove(&(&raw const *query)) {
+            Some(name) => {
+                let size = self.sizes.entry(name).or_default();
+                *size = uses.max(*size);
+            }
+            None => self.add(uses),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ast::ObjectName) -> ControlFlow<()> {
+        let name = relation.to_string().replace(['"', '`'], "").to_lowercase();
+        self.add(self.sizes.get(&name).map_or(1, |size| *size.max(&1)));
+        ControlFlow::Continue(())
+    }
+}
+
+impl TableUses {
+    fn add(&mut self, uses: u64) {
+        let sum = self.open.last_mut().unwrap_or(&mut self.total);
+        *sum = sum.saturating_add(uses);
+    }
+}
+
+/// Refuses a plan whose expressions would blow up when those of inner queries are put into those of outer ones.
 ///
 /// # Errors
 /// [`Error::InvalidRequest`] inside.
 pub(super) fn check_plan(plan: &LogicalPlan) -> Result<(), DataFusionError> {
-    let mut nodes = 0;
-    plan.apply_with_subqueries(|_| {
-        nodes += 1;
-        Ok(match nodes > MAX_NODES {
-            true => TreeNodeRecursion::Stop,
-            false => TreeNodeRecursion::Continue,
-        })
-    })?;
-    let refuse = |what: &str| {
-        let message = format!("{what}; simplify the query or upload the rows instead");
-        Err(Error::invalid(FIELD, message).into())
-    };
-    if nodes > MAX_NODES {
-        return refuse("its common table expressions come to too many steps");
-    }
-    match expansion(plan)? > MAX_EXPANSION {
-        true => refuse("its inner queries come to too large an expression"),
+    let size = expansion(plan)?;
+    match size > MAX_EXPANSION {
+        true => Err(too_large(format!("an expression of {size} parts"), MAX_EXPANSION).into()),
         false => Ok(()),
     }
 }

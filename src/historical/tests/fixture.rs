@@ -178,6 +178,7 @@ fn registry() -> Registry {
         view("driver_stats", &["driver_id"], 0),
         view("driver_recent", &["driver_id"], 10),
         view("weather", &[], 0),
+        view("city_stats", &["city"], 0),
         view("stats", &["driver_id"], 0),
     ];
     Registry::new("test", [], views, []).with_data_sources(sources, [])

@@ -68,3 +68,19 @@ async fn views_without_keys_alone_answer_their_own_moments() {
         ["event_timestamp weather__value", "10 1", "20 3"]
     );
 }
+
+#[tokio::test]
+async fn views_of_different_keys_each_give_the_moments_of_their_own() {
+    let cityless = (Some(3), None, Some(25), None, Some(7));
+    let commits = [vec![row(1, 10, 1), row(2, 20, 3), cityless]];
+    let fixture = Fixture::new(&commits, Vec::new()).await;
+    assert_eq!(
+        texts(&fixture, &["driver_stats", "city_stats"], 15, 30).await,
+        [
+            "driver_id city event_timestamp driver_stats__value city_stats__value",
+            "- here 20 - 3",
+            "2 - 20 3 -",
+            "3 - 25 7 -",
+        ]
+    );
+}
