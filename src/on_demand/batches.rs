@@ -46,7 +46,8 @@ pub(super) fn gathered(
 fn size_of(batch: &RecordBatch) -> usize {
     let columns = batch.columns().iter().map(|column| {
         let data = column.to_data();
-        data.get_slice_memory_size().unwrap_or(0)
+        data.get_slice_memory_size()
+            .unwrap_or_else(|_| column.get_array_memory_size())
     });
     columns.sum()
 }
