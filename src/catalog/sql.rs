@@ -3,7 +3,7 @@
 //! Either side may create the database and its two tables first: opening creates missing tables in an existing
 //! database, like pyiceberg does, but a missing database file only where the caller asked for that (a misspelt path
 //! must not become an empty catalog). SQLite is opened with a busy timeout of five seconds (the driver's default), so
-//! that short locks of other processes are waited for. PostgreSQL becomes a second variant of [`Database`].
+//! that short locks of other processes are waited for. A PostgreSQL database must exist.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -12,9 +12,11 @@ use std::sync::Arc;
 
 use iceberg::{Catalog, CatalogBuilder};
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalogBuilder};
+use sqlx::postgres::PgConnectOptions;
 
-use super::{CatalogConfig, Missing, storage};
+use super::{CatalogConfig, Missing, redacted_uri};
 use crate::error::{Error, Result};
+use crate::storage;
 
 /// Properties that the driver would take before ours, or parse without checking.
 const RESERVED: [&str; 6] = [
@@ -26,8 +28,29 @@ const RESERVED: [&str; 6] = [
     "pool.test-before-acquire",
 ];
 
+/// Connections of one catalog; metadata is read in short transactions.
+const CONNECTIONS: &str = "8";
+
+/// Query parameters of SQLAlchemy's URLs that the driver knows; it would log the others with their values.
+const POSTGRES_PARAMETERS: [&str; 11] = [
+    "application_name",
+    "dbname",
+    "host",
+    "options",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "user",
+];
+
+/// Where the catalog's two tables are.
 enum Database {
     Sqlite(PathBuf),
+    /// The driver's URL; may hold a password.
+    Postgres(String),
 }
 
 /// Faults of a section as (key, message).
@@ -48,18 +71,18 @@ pub(super) async fn open(
         catalog: name.to_owned(),
         message,
     };
-    let Database::Sqlite(path) = Database::parse(&config.uri).map_err(unavailable)?;
-    prepare(&path, missing).map_err(unavailable)?;
+    let database = Database::parse(&config.uri).map_err(unavailable)?;
+    database.prepare(missing).map_err(unavailable)?;
     let catalog = SqlCatalogBuilder::default()
-        .uri(driver_uri(&path, missing))
+        .uri(database.driver_uri(missing))
         .warehouse_location(location(config).map_err(unavailable)?.unwrap_or_default())
-        .sql_bind_style(SqlBindStyle::QMark)
-        .with_storage_factory(storage())
-        .load(name, storage_properties(config))
+        .sql_bind_style(database.bind_style())
+        .with_storage_factory(storage::factory())
+        .load(name, properties(config))
         .await
         .map_err(|error| {
             let cause = outage(&error).unwrap_or_else(|| error.to_string());
-            unavailable(format!("database `{}`: {cause}", path.display()))
+            unavailable(format!("database `{}`: {cause}", database.shown()))
         })?;
     Ok(Arc::new(catalog))
 }
@@ -73,26 +96,84 @@ pub(super) fn outage(error: &iceberg::Error) -> Option<String> {
 }
 
 impl Database {
-    /// SQLAlchemy's rule: what follows `sqlite:///` is the path, so three slashes are relative and four absolute.
     fn parse(uri: &str) -> Result<Self, String> {
-        let (scheme, rest) = uri.split_once("://").ok_or("expected `sqlite:///path`")?;
+        const EXPECTED: &str = "expected `sqlite:///path` or `postgresql://user@host/database`";
+        let (scheme, rest) = uri.split_once("://").ok_or(EXPECTED)?;
         match scheme.split('+').next() {
-            Some("sqlite") => {}
-            _ => {
-                return Err(format!(
-                    "`{scheme}` databases are not supported; expected `sqlite:///path`"
-                ));
-            }
+            Some("sqlite") => sqlite_file(rest).map(Self::Sqlite),
+            Some("postgresql" | "postgres") => postgres_url(rest).map(Self::Postgres),
+            _ => Err(format!(
+                "`{scheme}` databases are not supported; {EXPECTED}"
+            )),
         }
-        let path = rest
-            .strip_prefix('/')
-            .ok_or("expected `sqlite:///path`, with three or four slashes")?;
-        match path.split('?').next().unwrap_or_default() {
-            "" | ":memory:" => {
-                Err("expected a file; a database in memory cannot be shared".to_owned())
-            }
-            path => absolute(path).map(Self::Sqlite),
+    }
+
+    fn prepare(&self, missing: Missing) -> Result<(), String> {
+        match self {
+            Self::Sqlite(path) => prepare(path, missing),
+            Self::Postgres(_) => Ok(()),
         }
+    }
+
+    fn driver_uri(&self, missing: Missing) -> String {
+        match self {
+            Self::Sqlite(path) => sqlite_url(path, missing),
+            Self::Postgres(url) => url.clone(),
+        }
+    }
+
+    fn bind_style(&self) -> SqlBindStyle {
+        match self {
+            Self::Sqlite(_) => SqlBindStyle::QMark,
+            Self::Postgres(_) => SqlBindStyle::DollarNumeric,
+        }
+    }
+
+    /// Without secrets.
+    fn shown(&self) -> String {
+        match self {
+            Self::Sqlite(path) => path.display().to_string(),
+            Self::Postgres(url) => redacted_uri(url),
+        }
+    }
+}
+
+/// The database file that a URL in SQLAlchemy's form names, if it names one.
+pub(crate) fn sqlite_path(uri: &str) -> Option<PathBuf> {
+    match Database::parse(uri) {
+        Ok(Database::Sqlite(path)) => Some(path),
+        _ => None,
+    }
+}
+
+/// SQLAlchemy's rule: what follows `sqlite:///` is the path, so three slashes are relative and four absolute.
+fn sqlite_file(rest: &str) -> Result<PathBuf, String> {
+    let path = rest
+        .strip_prefix('/')
+        .ok_or("expected `sqlite:///path`, with three or four slashes")?;
+    match path.split('?').next().unwrap_or_default() {
+        "" | ":memory:" => Err("expected a file; a database in memory cannot be shared".to_owned()),
+        path => absolute(path),
+    }
+}
+
+/// What SQLAlchemy's drivers have in common with ours.
+fn postgres_url(rest: &str) -> Result<String, String> {
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let known: Vec<&str> = query
+        .split('&')
+        .filter(|parameter| {
+            let name = parameter.split('=').next().unwrap_or_default();
+            POSTGRES_PARAMETERS.contains(&name)
+        })
+        .collect();
+    let mark = if known.is_empty() { "" } else { "?" };
+    let url = format!("postgresql://{place}{mark}{}", known.join("&"));
+    match url.parse::<PgConnectOptions>() {
+        Ok(_) => Ok(url),
+        Err(error) => Err(format!(
+            "expected `postgresql://user@host/database`: {error}"
+        )),
     }
 }
 
@@ -106,8 +187,11 @@ fn location(config: &CatalogConfig) -> Result<Option<String>, String> {
     match warehouse.split_once("://") {
         Some(("file", path)) if path.starts_with('/') => Ok(Some(warehouse.to_owned())),
         Some(("file", _)) => Err("expected `file:///path`, with three slashes".to_owned()),
+        Some(("s3" | "s3a", bucket)) if !bucket.is_empty() => Ok(Some(warehouse.to_owned())),
         Some((scheme, _)) => Err(format!("`{scheme}` storage is not supported")),
-        None if warehouse.is_empty() => Err("expected a path or a `file:///` location".to_owned()),
+        None if warehouse.is_empty() => {
+            Err("expected a path, a `file:///` or an `s3://` location".to_owned())
+        }
         None if warehouse.starts_with('/') => Ok(Some(warehouse.to_owned())),
         None => Ok(Some(format!("file://{}", absolute(warehouse)?.display()))),
     }
@@ -129,7 +213,7 @@ fn prepare(path: &Path, missing: Missing) -> Result<(), String> {
 }
 
 /// The driver's URL, where three slashes are absolute.
-fn driver_uri(path: &Path, missing: Missing) -> String {
+fn sqlite_url(path: &Path, missing: Missing) -> String {
     let escaped = path
         .to_string_lossy()
         .replace('%', "%25")
@@ -142,12 +226,14 @@ fn driver_uri(path: &Path, missing: Missing) -> String {
     format!("sqlite://{escaped}?mode={mode}")
 }
 
-fn storage_properties(config: &CatalogConfig) -> HashMap<String, String> {
+fn properties(config: &CatalogConfig) -> HashMap<String, String> {
     let properties = config
         .properties
         .iter()
         .filter(|(key, _)| !RESERVED.contains(&key.as_str()));
+    let limit = ("pool.max-connections".to_owned(), CONNECTIONS.to_owned());
     properties
         .map(|(key, value)| (key.clone(), value.clone()))
+        .chain([limit])
         .collect()
 }

@@ -1,5 +1,8 @@
 //! Catalogs: how they are configured, opened and refused.
 
+mod defined;
+mod remote;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -61,15 +64,16 @@ fn debug_shows_no_secret() {
 #[test]
 fn every_fault_is_named() {
     assert_eq!(
-        faults("postgresql://h/db", "s3://bucket"),
+        faults("mysql://h/db", "gs://bucket"),
         [
-            "catalogs.x.uri: `postgresql` databases are not supported; expected `sqlite:///path`",
-            "catalogs.x.warehouse: `s3` storage is not supported",
+            "catalogs.x.uri: `mysql` databases are not supported; expected `sqlite:///path` or `postgresql://user@host/database`",
+            "catalogs.x.warehouse: `gs` storage is not supported",
         ]
     );
     assert_eq!(faults("sqlite:///:memory:", "file://relative").len(), 2);
     assert_eq!(faults("catalog.db", "w").len(), 1);
     assert_eq!(faults("sqlite:///catalog.db?timeout=3", "w"), [""; 0]);
+    assert_eq!(faults("sqlite:///catalog.db", "s3://bucket/w"), [""; 0]);
     let broken = BTreeMap::from([("x".to_owned(), config("sqlite://host", Some("")))]);
     assert!(matches!(
         Catalogs::connect(&broken),
@@ -157,7 +161,7 @@ async fn a_lock_of_another_process_is_waited_for() {
                 .await
         })
     };
-    crate::clock::sleep(std::time::Duration::from_millis(200)).await;
+    crate::clock::sleep(Duration::from_millis(200)).await;
     assert!(!waiting.is_finished());
     sqlx::query("COMMIT").execute(&mut other).await.unwrap();
     waiting.await.unwrap().unwrap();

@@ -208,9 +208,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// The name `localhost` is this machine's own address, whatever a name service says.
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| {
+    let own = text.strip_prefix("localhost:");
+    let numeric = own.map_or_else(
+        || text.clone(),
+        |port| format!("{}:{port}", Ipv4Addr::LOCALHOST),
+    );
+    numeric.parse().map_err(|_| {
         serde::de::Error::custom(format!(
             "expected an IP address and port such as \"127.0.0.1:8815\", found \"{text}\""
         ))

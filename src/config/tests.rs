@@ -125,6 +125,67 @@ fn variables_set_numbers_sizes_durations_and_booleans() {
 }
 
 #[test]
+fn variables_set_lists_with_commas() {
+    let variables = [
+        ("MURRE__SOURCES__FILE_ROOTS", "/lake, s3://bucket/x"),
+        ("MURRE__SOURCES__ENVIRONMENT", ""),
+    ];
+    let text = "[sources]\nenvironment = ['TOKEN']\ndataset_namespaces = ['saved']\n";
+    let sources = load(text, &variables, &Flags::default())
+        .unwrap()
+        .into_config()
+        .sources;
+    assert_eq!(sources.file_roots, ["/lake", "s3://bucket/x"]);
+    assert_eq!(sources.environment, [""; 0]);
+    assert_eq!(sources.dataset_namespaces, ["saved"]);
+    assert!(faults("[sources]\nenvironment = 'TOKEN'\n").contains("sources.environment"));
+}
+
+#[test]
+fn faults_of_what_may_be_reached_are_named() {
+    let text = r#"
+[sources]
+file_roots = ["data", "gs://bucket"]
+catalog_uris = ["http://host", "host"]
+dataset_namespaces = ["a..b"]
+[entity_sql]
+timeout = "0s"
+[on_demand]
+timeout = "0s"
+"#;
+    assert_snapshot!(faults(text), @r#"
+    invalid configuration:
+      sources.file_roots: gs:// storage is not supported (murre.toml:3)
+      sources.catalog_uris: expected addresses such as "https://host/path", found "host" (murre.toml:4)
+      sources.dataset_namespaces: expected namespaces such as "saved" or "team.saved" (murre.toml:5)
+      entity_sql.timeout: must be more than 0, or everything would take too long (murre.toml:7)
+      on_demand.timeout: must be more than 0, or everything would take too long (murre.toml:9)
+    "#);
+}
+
+#[test]
+fn a_feast_repository_comes_by_flag_or_by_setting() {
+    let flags = Flags {
+        feast_repo: Some(PathBuf::from("feature_repo")),
+        listen: Some("localhost:8816".to_owned()),
+        ..Flags::default()
+    };
+    let text = "[registry]\ntype = 'toml'\npath = 'features.toml'\n";
+    let by_flag = load(text, &[], &flags).unwrap();
+    let described = by_flag.describe();
+    assert!(
+        described.contains("registry.path = \"feature_repo\"  # flag --feast-repo"),
+        "{described}"
+    );
+    let by_flag = by_flag.into_config();
+    assert_eq!(by_flag.server.listen.to_string(), "127.0.0.1:8816");
+    let text = "[registry]\ntype = 'feast'\npath = 'feature_repo'\n";
+    let by_setting = load(text, &[], &Flags::default()).unwrap().into_config();
+    assert_eq!(by_flag.registry, by_setting.registry);
+    assert_eq!(by_flag.registry.kind, RegistryType::Feast);
+}
+
+#[test]
 fn a_catalog_can_be_completed_by_variables() {
     let text = "[catalogs.Prod]\ntype = 'sql'\nwarehouse = 'w'\n[catalogs.Prod.properties]\n's3.path_style' = 'no'\n";
     let variables = [
@@ -200,7 +261,7 @@ path = "x"
       server.listn: unknown key; did you mean `listen`? (murre.toml:3)
       server.max_message_size: expected a size such as "512MiB", found string "huge" (murre.toml:4)
       catalogs: at least one catalog is needed (murre.toml:5)
-      catalogs.lake.type: expected one of `sql`, found `sqll`; did you mean `sql`? (murre.toml:8)
+      catalogs.lake.type: expected one of `sql`, `rest`, found `sqll`; did you mean `sql`? (murre.toml:8)
       engine.threads: expected a whole number, 0 or more, found integer `-1` (murre.toml:10)
       engine.batch_size: expected 1 to 1048576 rows, found 0 (murre.toml:11)
       engine.memory_limit: expected at least 16 MiB, or 0 for the default, found 1.0 KiB (murre.toml:12)
@@ -210,7 +271,7 @@ path = "x"
       regestry: unknown key; did you mean `registry`, `telemetry`? (murre.toml:18)
       engine.threds: unknown key; did you mean `threads`? (environment variable MURRE__ENGINE__THREDS)
       expected the form MURRE__SECTION__KEY (environment variable MURRE__LISTEN)
-      registry.path: must name a file (environment variable MURRE__REGISTRY__PATH)
+      registry.path: must name a file, or the folder of a Feast repository (environment variable MURRE__REGISTRY__PATH)
       tables.footer_cache: expected a size such as "512MiB", found string "-5" (environment variable MURRE__TABLES__FOOTER_CACHE)
       server.listen: `0.0.0.0:1` can be reached from other machines, and this server has neither TLS nor authentication yet; listen on 127.0.0.1, or set server.insecure_allow_remote if the network is trusted (flag --listen)
       telemetry.log: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5; expected for example "info" or "info,murre=debug" (flag --log)
@@ -300,11 +361,19 @@ warehouse = "w"
     engine.batch_size = 8192  # default
     engine.memory_limit = "0 B"  # default
     engine.threads = 2  # environment variable MURRE__ENGINE__THREADS
+    entity_sql.enabled = false  # default
+    entity_sql.timeout = "1m"  # default
+    on_demand.python = ""  # default
+    on_demand.timeout = "1m"  # default
     registry.path = "features.toml"  # default
     registry.type = "toml"  # default
     server.insecure_allow_remote = false  # default
     server.listen = "127.0.0.1:8815"  # default
     server.max_message_size = "1.0 GiB"  # default
+    sources.catalog_uris = []  # default
+    sources.dataset_namespaces = []  # default
+    sources.environment = []  # default
+    sources.file_roots = []  # default
     staging.budget = "4.0 GiB"  # default
     staging.ttl = "1h"  # default
     staging.url = "memory://"  # default

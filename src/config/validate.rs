@@ -4,6 +4,7 @@ use bytesize::ByteSize;
 use tracing_subscriber::EnvFilter;
 
 use super::Config;
+use crate::storage::Location;
 use crate::strict_toml::{Document, Fault, quoted_key};
 
 /// gRPC counts the bytes of a message in 32 bits.
@@ -20,8 +21,10 @@ pub(super) fn faults(config: &Config, document: &Document) -> Vec<Fault> {
     checks.refuse_if(
         config.registry.path.as_os_str().is_empty(),
         &["registry", "path"],
-        "must name a file",
+        "must name a file, or the folder of a Feast repository",
     );
+    sources(config, &mut checks);
+    time_limits(config, &mut checks);
     staging(config, &mut checks);
     if let Err(error) = EnvFilter::builder().parse(&config.telemetry.log) {
         checks.refuse(
@@ -105,6 +108,42 @@ fn engine(config: &Config, checks: &mut Checks<'_>) {
         &["engine", "batch_size"],
         &message,
     );
+}
+
+fn sources(config: &Config, checks: &mut Checks<'_>) {
+    let sources = &config.sources;
+    for root in &sources.file_roots {
+        let fault = match Location::parse(root) {
+            Err(message) if root.contains("://") => Some(message),
+            Err(_) if root.is_empty() => Some("must name a folder or an `s3://` prefix".to_owned()),
+            _ => None,
+        };
+        if let Some(message) = fault {
+            checks.refuse(&["sources", "file_roots"], &message);
+        }
+    }
+    let unnamed = |uri: &&String| !uri.contains("://");
+    if let Some(uri) = sources.catalog_uris.iter().find(unnamed) {
+        let message = format!("expected addresses such as \"https://host/path\", found \"{uri}\"");
+        checks.refuse(&["sources", "catalog_uris"], &message);
+    }
+    let broken = |namespace: &String| namespace.split('.').any(str::is_empty);
+    checks.refuse_if(
+        sources.dataset_namespaces.iter().any(broken),
+        &["sources", "dataset_namespaces"],
+        "expected namespaces such as \"saved\" or \"team.saved\"",
+    );
+}
+
+fn time_limits(config: &Config, checks: &mut Checks<'_>) {
+    let limits = [
+        ("entity_sql", config.entity_sql.timeout),
+        ("on_demand", config.on_demand.timeout),
+    ];
+    for (section, limit) in limits {
+        let message = "must be more than 0, or everything would take too long";
+        checks.refuse_if(limit.is_zero(), &[section, "timeout"], message);
+    }
 }
 
 fn staging(config: &Config, checks: &mut Checks<'_>) {

@@ -1,0 +1,89 @@
+//! One catalog's settings, and how they are shown without their secrets.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{rest, sql};
+
+/// Back ends that a catalog can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CatalogType {
+    /// pyiceberg's SQL catalog, on SQLite or PostgreSQL.
+    Sql,
+    /// Iceberg's REST protocol.
+    Rest,
+}
+
+/// One `[catalogs.NAME]` section; `NAME` is pyiceberg's catalog name.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogConfig {
+    /// Back end.
+    #[serde(rename = "type")]
+    pub kind: CatalogType,
+    /// Where it is, in pyiceberg's form: `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user@host/database`
+    /// (may hold a password), or the address of a REST catalog.
+    pub uri: String,
+    /// Where new tables go: a path, a `file:///` or an `s3://` location; or what a REST catalog calls its warehouse. Reading
+    /// existing tables of a SQL catalog needs none.
+    #[serde(default)]
+    pub warehouse: Option<String>,
+    /// Everything else by pyiceberg's names: `token`, `credential`, `header.…`, `s3.…`. May hold keys.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+}
+
+impl CatalogConfig {
+    /// What is wrong with this section, one line a fault, each starting with the faulty key under `key`.
+    pub fn faults(&self, key: &str) -> Vec<String> {
+        match self.kind {
+            CatalogType::Sql => sql::faults(self),
+            CatalogType::Rest => rest::faults(self),
+        }
+        .into_iter()
+        .map(|(field, message)| format!("{key}.{field}: {message}"))
+        .collect()
+    }
+}
+
+/// Shows no credentials: the uri without its password and query, properties by key only.
+impl fmt::Debug for CatalogConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let properties: BTreeMap<&str, &str> = self
+            .properties
+            .keys()
+            .map(|key| (key.as_str(), REDACTED))
+            .collect();
+        f.debug_struct("CatalogConfig")
+            .field("kind", &self.kind)
+            .field("uri", &redacted_uri(&self.uri))
+            .field("warehouse", &self.warehouse)
+            .field("properties", &properties)
+            .finish()
+    }
+}
+
+/// Stands where a secret was.
+pub const REDACTED: &str = "[redacted]";
+
+/// `scheme://user:password@host` without the password; whatever follows `?` may hold one too.
+pub fn redacted_uri(uri: &str) -> String {
+    let (uri, query) = uri
+        .split_once('?')
+        .map_or((uri, ""), |(uri, _)| (uri, "?[redacted]"));
+    let Some((scheme, rest)) = uri.split_once("://") else {
+        return format!("{uri}{query}");
+    };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(authority_end);
+    match authority
+        .rsplit_once('@')
+        .map(|(user, host)| (user.split(':').next().unwrap_or_default(), host))
+    {
+        Some((user, host)) => format!("{scheme}://{user}:{REDACTED}@{host}{path}{query}"),
+        None => format!("{scheme}://{authority}{path}{query}"),
+    }
+}

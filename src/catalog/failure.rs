@@ -1,0 +1,49 @@
+//! What a failure of the Iceberg library means: a missing table, a catalog that is down, a metadata file that is gone.
+
+use std::error::Error as StdError;
+
+use iceberg::ErrorKind;
+
+use super::{rest, sql};
+use crate::error::Error;
+use crate::model::TableName;
+use crate::storage::missing_file;
+
+/// Tells a missing table, a catalog that is down and a missing metadata file apart.
+pub(crate) fn table_error(name: &TableName, error: iceberg::Error) -> Error {
+    match error.kind() {
+        ErrorKind::TableNotFound | ErrorKind::NamespaceNotFound => Error::TableNotFound {
+            table: name.to_string(),
+            catalog: name.catalog.clone(),
+        },
+        _ => match (outage(&error), missing_file(&error)) {
+            (Some(message), _) => Error::CatalogUnavailable {
+                catalog: name.catalog.clone(),
+                message,
+            },
+            (None, Some(path)) => Error::FileNotFound {
+                table: name.to_string(),
+                path: path.to_owned(),
+            },
+            (None, None) => unread(name, error),
+        },
+    }
+}
+
+/// The catalog's own failure in words without secrets, if it is what failed.
+fn outage(error: &iceberg::Error) -> Option<String> {
+    sql::outage(error).or_else(|| rest::outage(error))
+}
+
+fn unread(name: &TableName, error: iceberg::Error) -> Error {
+    let stored = error
+        .source()
+        .and_then(|source| source.downcast_ref::<object_store::Error>());
+    match stored {
+        Some(outage) => Error::StorageUnavailable {
+            path: name.to_string(),
+            message: outage.to_string(),
+        },
+        None => Error::iceberg(format!("load table `{name}`"))(error),
+    }
+}
