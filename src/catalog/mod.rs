@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 use crate::error::{Error, Result, nearest};
 use crate::model::TableName;
 
+pub(crate) mod commit;
 mod sql;
 #[cfg(test)]
 mod tests;
