@@ -24,7 +24,7 @@ pub mod commit;
 pub mod files;
 pub mod layout;
 mod manifests;
-pub(crate) mod parquet;
+pub mod parquet;
 pub mod read;
 #[cfg(test)]
 mod tests;

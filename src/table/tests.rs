@@ -442,3 +442,34 @@ async fn debug_of_a_pinned_table_hides_storage_options() {
         "{shown}"
     );
 }
+
+#[tokio::test]
+async fn columns_are_described_in_the_words_of_their_source() {
+    let fixture = Fixture::with_table(Vec::new()).await;
+    let table = SourceLocation::Iceberg(fixture.name.clone());
+    let columns = fixture.tables.column_types(&table).await.unwrap();
+    let printed: Vec<String> = columns
+        .iter()
+        .map(|(name, t)| format!("{name} {t}"))
+        .collect();
+    let expected = [
+        "driver_id long",
+        "event_timestamp timestamptz",
+        "conv_rate double",
+        "city string",
+    ];
+    assert_eq!(printed, expected);
+
+    let unsupported = SourceLocation::Unsupported("RedshiftSource".to_owned());
+    for error in [
+        fixture.tables.column_types(&unsupported).await.unwrap_err(),
+        fixture
+            .tables
+            .pin_source(&unsupported, None)
+            .await
+            .unwrap_err(),
+    ] {
+        let expected = "data source `rides` is a RedshiftSource, which this server cannot read";
+        assert!(error.named("rides").to_string().starts_with(expected));
+    }
+}

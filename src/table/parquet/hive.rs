@@ -7,9 +7,11 @@ const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// A column and its value for all rows below a folder; `None` is null.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PartitionKey {
-    pub(crate) column: String,
-    pub(crate) value: Option<String>,
+pub struct PartitionKey {
+    /// Column name.
+    pub column: String,
+    /// Its value, decoded.
+    pub value: Option<String>,
 }
 
 /// What a folder's name says, if it is one of a partition.

@@ -20,15 +20,15 @@ const EXTENSIONS: [&str; 3] = ["parquet", "pq", "parq"];
 
 /// A Parquet file as it was when it was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ListedFile {
+pub struct ListedFile {
     /// Absolute path or `s3://bucket/key`.
-    pub(crate) path: String,
+    pub path: String,
     /// Length in bytes.
-    pub(crate) size_bytes: u64,
+    pub size_bytes: u64,
     /// What tells this content from another under the same path.
-    pub(crate) version: Arc<str>,
+    pub version: Arc<str>,
     /// Columns that its folders are named for, outermost first.
-    pub(crate) partition: Vec<PartitionKey>,
+    pub partition: Vec<PartitionKey>,
 }
 
 impl ListedFile {
@@ -120,6 +120,17 @@ async fn folder(uri: &str, located: &Located) -> Result<Vec<ListedFile>> {
     files.into_iter().map(listed).collect()
 }
 
+/// Where a path within the store of `uri` is.
+fn absolute(uri: &str, path: &Path) -> String {
+    match uri.split_once("://") {
+        Some((scheme, rest)) if !scheme.eq_ignore_ascii_case("file") => {
+            let bucket = rest.split('/').next().unwrap_or_default();
+            format!("{scheme}://{bucket}/{path}")
+        }
+        _ => format!("/{path}"),
+    }
+}
+
 /// As others do, names that start with a dot or an underscore are left out.
 fn is_data(base: &Path, file: &Path) -> bool {
     let hidden = |name: &str| name.starts_with(['.', '_']);
@@ -130,13 +141,7 @@ fn is_data(base: &Path, file: &Path) -> bool {
 }
 
 fn listed(uri: &str, base: &Path, file: ObjectMeta) -> Result<ListedFile> {
-    let path = match uri.strip_prefix("s3://") {
-        Some(rest) => {
-            let bucket = rest.split('/').next().unwrap_or_default();
-            format!("s3://{bucket}/{}", file.location)
-        }
-        None => format!("/{}", file.location),
-    };
+    let path = absolute(uri, &file.location);
     let version = file.e_tag.ok_or_else(|| Error::Unsupported {
         what: format!("reading `{path}` from a store without entity tags"),
     })?;
@@ -151,4 +156,20 @@ fn listed(uri: &str, base: &Path, file: ObjectMeta) -> Result<ListedFile> {
         version: version.into(),
         path,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_absolute_in_the_words_of_the_uri() {
+        let path = Path::parse("a/b.parquet").unwrap();
+        assert_eq!(absolute("/a", &path), "/a/b.parquet");
+        assert_eq!(absolute("FILE:///a", &path), "/a/b.parquet");
+        assert_eq!(
+            absolute("s3a://bucket/a", &path),
+            "s3a://bucket/a/b.parquet"
+        );
+    }
 }

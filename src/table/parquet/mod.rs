@@ -23,8 +23,9 @@ use std::sync::Arc;
 
 use moka::future::Cache;
 
-pub(crate) use listing::ListedFile;
-pub(crate) use source::ParquetSource;
+pub use hive::PartitionKey;
+pub use listing::ListedFile;
+pub use source::ParquetSource;
 
 use super::PinnedTable;
 use crate::error::{Error, Result};

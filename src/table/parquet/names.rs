@@ -36,7 +36,7 @@ fn child(name: &str, field: &Field) -> String {
 
 fn type_name(data_type: &DataType, column: &str) -> String {
     use DataType::*;
-    let element = |field: &Field| child("element", field);
+    let element = |field: &Field| child(field.name(), field);
     match data_type {
         Boolean => "bool".to_owned(),
         Float16 => "halffloat".to_owned(),

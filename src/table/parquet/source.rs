@@ -16,7 +16,7 @@ use crate::table::read::LooseFile;
 
 /// The files at a location as they were when it was opened.
 #[derive(Debug)]
-pub(crate) struct ParquetSource {
+pub struct ParquetSource {
     listing: Listing,
     schema: SchemaRef,
     stored: SchemaRef,
@@ -27,7 +27,7 @@ impl ParquetSource {
     ///
     /// # Errors
     /// [`Error::NoParquetFiles`] if there are none; errors of storage.
-    pub(crate) async fn open(location: &ParquetLocation) -> Result<Self> {
+    pub async fn open(location: &ParquetLocation) -> Result<Self> {
         let listing = Listing::new(location).await?;
         let none = || Error::NoParquetFiles {
             uri: listing.uri.clone(),
@@ -42,17 +42,17 @@ impl ParquetSource {
     }
 
     /// The first file's columns in the types of its writer; without those that are in the names of folders.
-    pub(crate) fn schema(&self) -> &SchemaRef {
+    pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
     /// The files, by path.
-    pub(crate) fn files(&self) -> &[ListedFile] {
+    pub fn files(&self) -> &[ListedFile] {
         &self.listing.files
     }
 
     /// The rows of one file in the types of its writer. Fails with [`Error::FileChanged`] if it was written to since.
-    pub(crate) fn read_raw(&self, file: &ListedFile) -> BoxStream<'static, Result<RecordBatch>> {
+    pub fn read_raw(&self, file: &ListedFile) -> BoxStream<'static, Result<RecordBatch>> {
         let (uri, store, file) = (
             self.listing.uri.clone(),
             self.listing.store.clone(),
@@ -63,7 +63,7 @@ impl ParquetSource {
     }
 
     /// Columns of the first file and of the folders, with their types as pyarrow prints them.
-    pub(crate) fn column_types(&self) -> Vec<(String, String)> {
+    pub fn column_types(&self) -> Vec<(String, String)> {
         let written = self.schema.fields().iter().zip(self.stored.fields());
         let written = written.map(|(written, stored)| {
             let printed = names::pyarrow_type(written, stored.data_type());

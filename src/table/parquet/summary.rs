@@ -1,5 +1,6 @@
 //! What planning needs of a file, and no more: a footer is many times larger, and a folder may have many files.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::Fields;
@@ -26,6 +27,7 @@ impl FileSummary {
     async fn read(uri: &str, store: &FileStore, file: &ListedFile) -> Result<Arc<Self>> {
         let opened = LooseFile::open(store, file.as_ref(uri)).await?;
         let schema = opened.stored_schema();
+        check_names(file, schema.fields())?;
         Ok(Arc::new(Self {
             columns: schema.fields().iter().map(types::readable_field).collect(),
             rows: opened.rows(),
@@ -36,6 +38,21 @@ impl FileSummary {
     /// Heap bytes, roughly.
     pub(super) fn weight(&self) -> usize {
         256 + self.columns.size() + 200 * self.bounds.len()
+    }
+}
+
+/// Columns are told apart by name.
+fn check_names(file: &ListedFile, columns: &Fields) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    match columns.iter().find(|column| !seen.insert(column.name())) {
+        None => Ok(()),
+        Some(twice) => Err(Error::Unsupported {
+            what: format!(
+                "reading `{}`, which has two columns `{}`,",
+                file.path,
+                twice.name()
+            ),
+        }),
     }
 }
 

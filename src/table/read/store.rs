@@ -105,8 +105,11 @@ pub(super) fn local_version(metadata: &Metadata) -> String {
 
 #[cfg(test)]
 mod tests {
+    use object_store::ObjectStoreExt;
     use object_store::local::LocalFileSystem;
+    use object_store::memory::InMemory;
 
+    use super::super::input::Input;
     use super::*;
 
     #[test]
@@ -116,6 +119,40 @@ mod tests {
         assert_eq!(path("s3://bucket/a/c.parquet"), "a/c.parquet");
     }
 
+    async fn put(store: &Arc<dyn ObjectStore>, path: &Path, text: &'static str) -> String {
+        let put = store.put(path, text.into()).await.unwrap();
+        put.e_tag.unwrap()
+    }
+
+    async fn read(store: &Arc<dyn ObjectStore>, version: &str) -> Result<Vec<Bytes>> {
+        let file = FileRef {
+            table: "t",
+            path: "s3://bucket/a/f",
+            size_bytes: 10,
+            version: Some(version),
+        };
+        let store = FileStore::Objects(Arc::clone(store));
+        let input = Input::open(file, &store, &Arc::default()).await?;
+        input.read(&[7..9, 0..2]).await
+    }
+
+    #[tokio::test]
+    async fn objects_are_read_only_at_the_version_that_was_listed() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let path = Path::from("a/f");
+        let version = put(&store, &path, "0123456789").await;
+        let ranges = read(&store, &version).await.unwrap();
+        assert_eq!(ranges, [Bytes::from("78"), Bytes::from("01")]);
+        put(&store, &path, "abcdefghij").await;
+        let changed = read(&store, &version).await;
+        assert!(matches!(changed, Err(Error::FileChanged { path }) if path == "s3://bucket/a/f"));
+        store.delete(&path).await.unwrap();
+        let missing = read(&store, &version).await;
+        assert!(
+            matches!(missing, Err(Error::FileNotFound { path, .. }) if path == "s3://bucket/a/f")
+        );
+    }
+
     #[tokio::test]
     async fn local_versions_are_those_that_object_store_lists() {
         let dir = tempfile::tempdir().unwrap();
@@ -123,9 +160,7 @@ mod tests {
         std::fs::write(&file, "x").unwrap();
         let path = Path::from_absolute_path(&file).unwrap();
         let listed = LocalFileSystem::new();
-        let listed = object_store::ObjectStoreExt::head(&listed, &path)
-            .await
-            .unwrap();
+        let listed = listed.head(&path).await.unwrap();
         let version = local_version(&std::fs::metadata(&file).unwrap());
         assert_eq!(listed.e_tag, Some(version));
     }

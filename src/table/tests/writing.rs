@@ -106,7 +106,7 @@ async fn files_are_sorted_and_say_so() {
         .unwrap();
     assert_eq!(bytes.len() as u64, file.size_bytes);
     let reader =
-        parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+        ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
     let stored: Vec<(i64, i64)> = reader
         .with_batch_size(4096)
         .build()

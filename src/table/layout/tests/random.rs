@@ -143,6 +143,7 @@ impl Case {
         let mut entry = FileEntry {
             path: numbers.join(","),
             size_bytes: 1,
+            version: None,
             record_count: rows.len() as u64,
             partition_spec: Arc::clone(spec),
             partition,
