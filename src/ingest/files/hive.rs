@@ -128,7 +128,8 @@ impl<'a> Partitioning<'a> {
         for (position, values) in self.keys.iter().zip(keys) {
             let column = self.schema.field(*position).name();
             let value = value(values.as_string(), row);
-            folder = format!("{folder}/{}={value}", quoted(column));
+            // pyarrow leaves names as they are, but a slash would be another folder.
+            folder = format!("{folder}/{}={value}", column.replace('/', "%2F"));
         }
         Path::parse(folder).map_err(|error| Error::internal("name folder", error))
     }
