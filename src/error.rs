@@ -214,6 +214,14 @@ pub enum Error {
         /// Catalog's name in the configuration.
         catalog: String,
     },
+    /// Others changed the table whenever this server tried to.
+    #[error(
+        "table `{table}` was changed by others at the same time; nothing was written, send the request again"
+    )]
+    CommitConflict {
+        /// Qualified table name.
+        table: String,
+    },
     /// A pinned snapshot is no longer in the table's metadata.
     #[error(
         "snapshot {snapshot_id} of table `{table}` is no longer available; plan the request again"
@@ -381,7 +389,7 @@ impl Error {
             | Self::AlreadyExists { .. }
             | Self::OnDemandFailed { .. }
             | Self::InvalidConfig { .. } => ErrorKind::InvalidRequest,
-            Self::FileChanged { .. } => ErrorKind::Conflict,
+            Self::FileChanged { .. } | Self::CommitConflict { .. } => ErrorKind::Conflict,
             Self::NotAllowed { .. } => ErrorKind::PermissionDenied,
             Self::FeatureViewNotFound { .. }
             | Self::FeatureNotFound { .. }

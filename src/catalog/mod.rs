@@ -3,6 +3,7 @@
 //!
 //! Definitions may bring catalogs of their own. They live for as long as somebody holds their [`CatalogHandle`].
 
+pub(crate) mod commit;
 mod config;
 mod defined;
 mod failure;

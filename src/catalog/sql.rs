@@ -87,6 +87,12 @@ pub(super) async fn open(
     Ok(Arc::new(catalog))
 }
 
+/// The driver's URL of a database that should exist; `None` for faulty settings.
+pub(super) fn existing_database(config: &CatalogConfig) -> Option<String> {
+    let Database::Sqlite(path) = Database::parse(&config.uri).ok()?;
+    Some(driver_uri(&path, Missing::Refuse))
+}
+
 /// The database driver's words, if it is what failed.
 pub(super) fn outage(error: &iceberg::Error) -> Option<String> {
     error

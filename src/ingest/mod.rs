@@ -11,6 +11,17 @@ use crate::error::{Error, Result};
 use crate::model::{FeatureSource, LogDestination, SourceLocation};
 use crate::source_rules::SourceRules;
 use crate::table::Tables;
+use locks::Locks;
+
+mod chunks;
+mod columns;
+mod files;
+mod fit;
+mod locks;
+mod storable;
+mod table;
+#[cfg(test)]
+mod tests;
 
 /// Rows on their way in: their schema and the batches.
 pub struct Rows {
@@ -28,53 +39,85 @@ impl std::fmt::Debug for Rows {
     }
 }
 
+/// Bytes of rows that are sorted and written at a time; about three times as much is in use meanwhile.
+const CHUNK_BYTES: usize = 64 * 1024 * 1024;
+
 /// Writes rows.
 #[derive(Debug)]
 pub struct Ingest {
     tables: Arc<Tables>,
     rules: SourceRules,
+    locks: Locks,
+    chunk_bytes: usize,
 }
 
 impl Ingest {
     /// A writer to these tables, under these rules.
     pub fn new(tables: Arc<Tables>, rules: SourceRules) -> Self {
-        Self { tables, rules }
+        Self {
+            tables,
+            rules,
+            locks: Locks::default(),
+            chunk_bytes: CHUNK_BYTES,
+        }
     }
 
     /// Appends rows to an existing source, with its columns and types; answers their number. Columns may go by the
-    /// source's names or by the mapped ones.
+    /// source's names or by the mapped ones. Naive timestamps are UTC, and digits below the column's unit are dropped.
     ///
     /// # Errors
     /// [`Error::ColumnsDiffer`] naming both lists; [`Error::SchemaMismatch`] for values that do not fit.
-    pub async fn append(&self, _name: &str, _source: &FeatureSource, _rows: Rows) -> Result<u64> {
-        let _ = (&self.tables, &self.rules);
-        Err(unsupported())
+    pub async fn append(&self, name: &str, source: &FeatureSource, rows: Rows) -> Result<u64> {
+        let place = format!("data source `{name}`");
+        let mapping = &source.field_mapping;
+        match &source.location {
+            SourceLocation::Iceberg(table) => self.append_table(&place, table, mapping, rows).await,
+            SourceLocation::Parquet(files) => {
+                self.append_files_at(&place, files, mapping, rows).await
+            }
+            SourceLocation::Unsupported(kind) => Err(unsupported(name, kind)),
+        }
     }
 
     /// Appends log rows, creating the destination with the first.
     ///
     /// # Errors
     /// As [`Ingest::append`].
-    pub async fn log(&self, _destination: &LogDestination, _rows: Rows) -> Result<u64> {
-        Err(unsupported())
+    pub async fn log(&self, destination: &LogDestination, rows: Rows) -> Result<u64> {
+        match &destination.location {
+            SourceLocation::Iceberg(table) => self.log_table(table, rows).await,
+            SourceLocation::Parquet(files) => {
+                self.log_files(files, &destination.partition_by, rows).await
+            }
+            SourceLocation::Unsupported(kind) => Err(unsupported("logging destination", kind)),
+        }
     }
 
-    /// Writes a saved dataset: all of it or nothing.
+    /// Writes a saved dataset: all of it or nothing. What it replaces in a table stays readable by its snapshot.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`] if something is there and `overwrite` is not set; [`Error::NotAllowed`].
+    /// [`Error::AlreadyExists`] if something is there and `overwrite` is not set; [`Error::NotAllowed`];
+    /// [`Error::SchemaMismatch`] for a type that the place has not.
     pub async fn save(
         &self,
-        _location: &SourceLocation,
-        _overwrite: bool,
-        _rows: Rows,
+        location: &SourceLocation,
+        overwrite: bool,
+        rows: Rows,
     ) -> Result<u64> {
-        Err(unsupported())
+        match location {
+            SourceLocation::Iceberg(table) => {
+                self.rules.check_dataset(table)?;
+                self.save_table(table, overwrite, rows).await
+            }
+            SourceLocation::Parquet(files) => self.save_files(files, overwrite, rows).await,
+            SourceLocation::Unsupported(kind) => Err(unsupported("saved dataset", kind)),
+        }
     }
 }
 
-fn unsupported() -> Error {
-    Error::Unsupported {
-        what: "writing".to_owned(),
+fn unsupported(name: &str, kind: &str) -> Error {
+    Error::UnsupportedSource {
+        source_name: name.to_owned(),
+        source_kind: kind.to_owned(),
     }
 }

@@ -1,19 +1,27 @@
 //! The only place that changes tables.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use iceberg::spec::{DataFile, Schema, TableProperties};
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{ErrorKind, TableCreation};
 
+mod replace;
+
+pub use replace::Replacement;
+
 use super::layout::{PartitionBy, partition_spec, sort_order};
 use crate::catalog::{Catalogs, identifier, table_error};
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::model::{SnapshotId, TableName};
 
 /// Concurrent appends to one table retry this often; the library's 4 lose a commit among eight writers.
 const COMMIT_RETRIES: &str = "20";
+/// Commits that are begun anew after a conflict.
+const CONFLICTS: u32 = 10;
 
 /// What a new table looks like.
 #[derive(Clone, Debug)]
@@ -29,7 +37,7 @@ pub struct NewTable {
 /// Creates a table, its namespace and its catalog's database where they are missing.
 ///
 /// # Errors
-/// [`Error::InvalidRequest`] if the table exists or the layout names an unknown column.
+/// [`Error::AlreadyExists`] for the table; [`Error::InvalidRequest`] if the layout names an unknown column.
 pub async fn create_table(catalogs: &Catalogs, name: &TableName, new: NewTable) -> Result<Table> {
     let catalog = catalogs.get_or_create(&name.catalog).await?;
     let namespace = identifier(name)?.namespace;
@@ -53,9 +61,9 @@ pub async fn create_table(catalogs: &Catalogs, name: &TableName, new: NewTable) 
         .create_table(&namespace, creation)
         .await
         .map_err(|error| match error.kind() {
-            ErrorKind::TableAlreadyExists => {
-                Error::invalid("table", format!("`{name}` exists already"))
-            }
+            ErrorKind::TableAlreadyExists => Error::AlreadyExists {
+                what: format!("table `{name}`"),
+            },
             _ => table_error(name, error),
         })
 }
@@ -63,9 +71,24 @@ pub async fn create_table(catalogs: &Catalogs, name: &TableName, new: NewTable) 
 /// Adds files to a table in one snapshot, on top of whatever the table is by then.
 ///
 /// # Errors
-/// [`Error::TableNotFound`], [`Error::CatalogUnavailable`], also if the catalog took the commit but does not show it.
-#[expect(clippy::disallowed_methods, reason = "the one door to commits")]
+/// [`Error::TableNotFound`], [`Error::CatalogUnavailable`], also if the catalog took the commit but does not show it;
+/// [`Error::CommitConflict`] if others were faster each time.
 pub async fn append(
+    catalogs: &Catalogs,
+    name: &TableName,
+    files: Vec<DataFile>,
+) -> Result<SnapshotId> {
+    for attempt in 0..CONFLICTS {
+        match append_once(catalogs, name, files.clone()).await {
+            Err(error) if is_conflict(&error) => wait_after(attempt).await,
+            done => return done,
+        }
+    }
+    Err(conflict(name))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one door to commits")]
+async fn append_once(
     catalogs: &Catalogs,
     name: &TableName,
     files: Vec<DataFile>,
@@ -90,6 +113,40 @@ pub async fn append(
         snapshot.ok_or_else(|| Error::internal("append", "the commit made no snapshot"))?;
     confirm(catalogs, name, snapshot).await?;
     Ok(SnapshotId(snapshot))
+}
+
+/// Drops a table that was created for rows that then did not come; one that has rows stays.
+pub async fn drop_if_empty(catalogs: &Catalogs, name: &TableName) -> Result<()> {
+    if catalogs
+        .load_table(name)
+        .await?
+        .metadata()
+        .current_snapshot()
+        .is_some()
+    {
+        return Ok(());
+    }
+    let catalog = catalogs.get(&name.catalog).await?;
+    let dropped = catalog.drop_table(&identifier(name)?).await;
+    dropped.map_err(|error| table_error(name, error))
+}
+
+/// Whether the catalog says that somebody else was first, so that nothing was committed.
+fn is_conflict(error: &Error) -> bool {
+    matches!(error, Error::Iceberg { source, .. } if source.kind() == ErrorKind::CatalogCommitConflicts)
+}
+
+fn conflict(name: &TableName) -> Error {
+    Error::CommitConflict {
+        table: name.to_string(),
+    }
+}
+
+/// A while that grows, and is another one for each writer.
+async fn wait_after(attempt: u32) {
+    let most = 20 << attempt.min(6);
+    let wait = rand::random_range(1..=most);
+    clock::sleep(Duration::from_millis(wait)).await;
 }
 
 /// iceberg-catalog-sql 0.10.1 drops the error of the database's own `COMMIT`, so success is looked up, not believed.

@@ -201,7 +201,10 @@ async fn a_table_is_created_once_and_on_known_columns() {
     )
     .await
     .unwrap_err();
-    assert_eq!(error.to_string(), "table: `demo.stats` exists already");
+    assert!(
+        matches!(&error, Error::AlreadyExists { what } if what == "table `demo.stats`"),
+        "{error}"
+    );
     let other = TableName::parse("default", "demo.other").unwrap();
     let error = create_table(fixture.tables.catalogs(), &other, new("when"))
         .await

@@ -1,0 +1,160 @@
+//! Commits that the Iceberg library has no transaction for. The library lets nobody else call `Catalog::update_table`
+//! with updates of their own, so that this talks to the catalog's back end itself.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use iceberg::spec::TableMetadata;
+use iceberg::table::Table;
+use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
+use sqlx::{AnyConnection, Connection};
+
+use super::{Catalogs, identifier};
+use crate::error::{Error, Result};
+use crate::model::TableName;
+
+/// What became of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The table has the new state.
+    Committed,
+    /// Somebody else changed the table first; nothing happened.
+    Conflict,
+    /// The connection broke: it may have happened, now or later.
+    Unknown(String),
+}
+
+/// Changes a table if it is still as it was read.
+#[async_trait]
+pub trait TableCommitter: Send + Sync {
+    /// Applies `updates` to `base` if `requirements` hold, and makes the result the table's state if that is still
+    /// `base`.
+    ///
+    /// # Errors
+    /// Where certainly nothing was committed: invalid updates, storage failures, a catalog that cannot be reached.
+    async fn commit(
+        &self,
+        base: &Table,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<Outcome>;
+}
+
+impl Catalogs {
+    /// What commits to tables of the catalog of `name` by itself.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for back ends that have none.
+    pub fn committer(&self, name: &TableName) -> Result<Arc<dyn TableCommitter>> {
+        let entry = self
+            .0
+            .get(&name.catalog)
+            .ok_or_else(|| self.unknown(&name.catalog))?;
+        let config = entry.config.as_ref();
+        let url = config.and_then(super::sql::existing_database);
+        let url = url.ok_or_else(|| Error::Unsupported {
+            what: format!(
+                "replacing the rows of table `{name}` in a catalog that is not an SQL one"
+            ),
+        })?;
+        Ok(Arc::new(SqlCommitter {
+            catalog: name.catalog.clone(),
+            url,
+            namespace: identifier(name)?.namespace.join("."),
+            table: name.name.clone(),
+        }))
+    }
+}
+
+/// By compare and swap of the metadata location, as the SQL catalogs of both libraries do.
+struct SqlCommitter {
+    catalog: String,
+    /// May hold a password.
+    url: String,
+    namespace: String,
+    table: String,
+}
+
+/// Numbered placeholders are understood by SQLite and PostgreSQL alike.
+const SWAP: &str = "UPDATE iceberg_tables SET metadata_location = $1, previous_metadata_location = $2 \
+     WHERE catalog_name = $3 AND table_namespace = $4 AND table_name = $5 AND metadata_location = $2";
+
+#[async_trait]
+impl TableCommitter for SqlCommitter {
+    async fn commit(
+        &self,
+        base: &Table,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<Outcome> {
+        if requirements
+            .iter()
+            .any(|requirement| requirement.check(Some(base.metadata())).is_err())
+        {
+            return Ok(Outcome::Conflict);
+        }
+        let old = base
+            .metadata_location_result()
+            .map_err(Error::iceberg("commit"))?;
+        let metadata = staged(base, updates)?;
+        let new = next_location(old, &metadata)?;
+        metadata
+            .write_to(base.file_io(), &new)
+            .await
+            .map_err(Error::iceberg("write table metadata"))?;
+        self.swap(old, &new.to_string()).await
+    }
+}
+
+impl SqlCommitter {
+    async fn swap(&self, old: &str, new: &str) -> Result<Outcome> {
+        sqlx::any::install_default_drivers();
+        let mut connection = AnyConnection::connect(&self.url)
+            .await
+            .map_err(|error| self.unavailable(&error))?;
+        let swapped = sqlx::query(SWAP)
+            .bind(new)
+            .bind(old)
+            .bind(&self.catalog)
+            .bind(&self.namespace)
+            .bind(&self.table)
+            .execute(&mut connection)
+            .await;
+        match swapped {
+            Ok(done) if done.rows_affected() == 1 => Ok(Outcome::Committed),
+            Ok(_) => Ok(Outcome::Conflict),
+            // The database answered that it did not do it.
+            Err(error @ sqlx::Error::Database(_)) => Err(self.unavailable(&error)),
+            Err(error) => Ok(Outcome::Unknown(error.to_string())),
+        }
+    }
+
+    fn unavailable(&self, error: &sqlx::Error) -> Error {
+        Error::CatalogUnavailable {
+            catalog: self.catalog.clone(),
+            message: error.to_string(),
+        }
+    }
+}
+
+/// The metadata of `base` after `updates`.
+///
+/// # Errors
+/// If the updates contradict each other or the table.
+pub(crate) fn staged(base: &Table, updates: Vec<TableUpdate>) -> Result<TableMetadata> {
+    let location = base.metadata_location().map(ToOwned::to_owned);
+    let mut builder = base.metadata().clone().into_builder(location);
+    for update in updates {
+        builder = update
+            .apply(builder)
+            .map_err(Error::iceberg("change table"))?;
+    }
+    let built = builder.build().map_err(Error::iceberg("change table"))?;
+    Ok(built.metadata)
+}
+
+fn next_location(old: &str, metadata: &TableMetadata) -> Result<MetadataLocation> {
+    let old = MetadataLocation::from_str(old).map_err(Error::iceberg("commit"))?;
+    Ok(old.with_next_version().with_new_metadata(metadata))
+}

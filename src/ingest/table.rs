@@ -1,0 +1,177 @@
+//! Rows on their way into Iceberg tables: files of bounded size first, then one commit that makes all of them visible.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
+use iceberg::spec::DataFile;
+use iceberg::table::Table;
+use tokio::runtime::Handle;
+
+use super::chunks::Chunks;
+use super::columns::Columns;
+use super::storable::storable;
+use super::{Ingest, Rows};
+use crate::catalog::Catalogs;
+use crate::error::{Error, Result};
+use crate::model::TableName;
+use crate::table::commit::{self, NewTable, Replacement};
+use crate::table::write::{arrow_schema, write};
+
+impl Ingest {
+    /// Appends to an existing table, called `place` in messages.
+    pub(super) async fn append_table(
+        &self,
+        place: &str,
+        name: &TableName,
+        mapping: &BTreeMap<String, String>,
+        rows: Rows,
+    ) -> Result<u64> {
+        let table = self.tables.catalogs().load_table(name).await?;
+        let target = Arc::new(arrow_schema(&table)?);
+        let columns = Columns::new(place, &rows.schema, target, mapping)?;
+        let written = self.write(&table, &columns, rows).await?;
+        self.append_files(name, written).await
+    }
+
+    /// Appends to a table that may have to be created.
+    pub(super) async fn log_table(&self, name: &TableName, rows: Rows) -> Result<u64> {
+        let _turn = self.locks.hold(&format!("create {name:?}")).await;
+        match self.tables.catalogs().load_table(name).await {
+            Err(Error::TableNotFound { .. }) => self.create_with(name, rows).await,
+            Err(other) => Err(other),
+            Ok(_) => {
+                let place = format!("table `{name}`");
+                self.append_table(&place, name, &BTreeMap::new(), rows)
+                    .await
+            }
+        }
+    }
+
+    /// Makes `rows` the rows of a new table, or those of an existing one if that may be.
+    pub(super) async fn save_table(
+        &self,
+        name: &TableName,
+        overwrite: bool,
+        rows: Rows,
+    ) -> Result<u64> {
+        match self.tables.catalogs().load_table(name).await {
+            Ok(_) if overwrite => self.replace(name, rows).await,
+            Ok(_) => Err(Error::AlreadyExists {
+                what: format!("table `{name}`"),
+            }),
+            Err(Error::TableNotFound { .. }) => self.create_with(name, rows).await,
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn create_with(&self, name: &TableName, rows: Rows) -> Result<u64> {
+        let schema = storable(&rows.schema)?;
+        let new = NewTable {
+            schema: arrow_schema_to_schema_auto_assign_ids(&schema)
+                .map_err(Error::iceberg("plan columns"))?,
+            partition_by: Vec::new(),
+            sort_by: Vec::new(),
+        };
+        let catalogs = self.tables.catalogs();
+        let table = commit::create_table(catalogs, name, new).await?;
+        let mut created = Created(Some((catalogs.clone(), name.clone())));
+        let columns = created_columns(name, &rows.schema, &table)?;
+        let written = self.write(&table, &columns, rows).await;
+        let undo = created.0.take();
+        match (written, undo) {
+            (Err(error), Some((catalogs, name))) => {
+                drop_empty(&catalogs, &name).await;
+                Err(error)
+            }
+            (written, _) => self.append_files(name, written?).await,
+        }
+    }
+
+    async fn replace(&self, name: &TableName, rows: Rows) -> Result<u64> {
+        let catalogs = self.tables.catalogs();
+        let replacement = Replacement::new(catalogs, name, &storable(&rows.schema)?).await?;
+        let columns = created_columns(name, &rows.schema, replacement.table())?;
+        let written = self.write(replacement.table(), &columns, rows).await?;
+        let _turn = self.locks.hold(&format!("commit {name:?}")).await;
+        replacement.commit(catalogs, &written.files).await?;
+        Ok(written.rows)
+    }
+
+    /// Writes all rows as files that nothing refers to yet.
+    async fn write(&self, table: &Table, columns: &Columns, rows: Rows) -> Result<Written> {
+        let mut chunks = Chunks::new(rows.batches, columns, self.chunk_bytes);
+        let mut written = Written::default();
+        while let Some(chunk) = next_written(&mut chunks, table).await.transpose() {
+            match chunk {
+                Ok((files, rows)) => {
+                    written.files.extend(files);
+                    written.rows += rows;
+                }
+                Err(error) => {
+                    discard(table, &written.files).await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(written)
+    }
+
+    async fn append_files(&self, name: &TableName, written: Written) -> Result<u64> {
+        if !written.files.is_empty() {
+            let _turn = self.locks.hold(&format!("commit {name:?}")).await;
+            commit::append(self.tables.catalogs(), name, written.files).await?;
+        }
+        Ok(written.rows)
+    }
+}
+
+#[derive(Default)]
+struct Written {
+    files: Vec<DataFile>,
+    rows: u64,
+}
+
+async fn next_written(
+    chunks: &mut Chunks<'_>,
+    table: &Table,
+) -> Result<Option<(Vec<DataFile>, u64)>> {
+    let Some(chunk) = chunks.next().await? else {
+        return Ok(None);
+    };
+    let rows = chunk.iter().map(|batch| batch.num_rows() as u64).sum();
+    Ok(Some((write(table, &chunk).await?, rows)))
+}
+
+/// Removes files that no commit was tried with, as far as it goes.
+async fn discard(table: &Table, files: &[DataFile]) {
+    for file in files {
+        if let Err(error) = table.file_io().delete(file.file_path()).await {
+            tracing::warn!(path = file.file_path(), %error, "a file that no table refers to stays");
+        }
+    }
+}
+
+fn created_columns(name: &TableName, sent: &Schema, table: &Table) -> Result<Columns> {
+    let target = Arc::new(arrow_schema(table)?);
+    Columns::new(&format!("table `{name}`"), sent, target, &BTreeMap::new())
+}
+
+/// Drops a table that was created for rows that then did not come, also where the request was cancelled.
+struct Created(Option<(Catalogs, TableName)>);
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        let (Some((catalogs, name)), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
+            return;
+        };
+        runtime.spawn(async move { drop_empty(&catalogs, &name).await });
+    }
+}
+
+async fn drop_empty(catalogs: &Catalogs, name: &TableName) {
+    if let Err(error) = commit::drop_if_empty(catalogs, name).await {
+        tracing::warn!(table = %name, %error, "an empty table stays");
+    }
+}
