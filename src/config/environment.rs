@@ -15,6 +15,12 @@ pub fn environment() -> Vec<(String, String)> {
         .collect()
 }
 
+/// Those of the named variables that this process has, for a process that it starts.
+pub fn inherited(names: &[&str]) -> Vec<(String, std::ffi::OsString)> {
+    let value = |name: &&str| Some(((*name).to_owned(), std::env::var_os(name)?));
+    names.iter().filter_map(value).collect()
+}
+
 pub(super) fn overlay(
     document: &mut Document,
     variables: impl IntoIterator<Item = (String, String)>,

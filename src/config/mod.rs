@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::staging::StagingConfig;
 use crate::strict_toml::{Document, Fault, Origin};
 
-pub use environment::environment;
+pub use environment::{environment, inherited};
 pub use sections::{
     EngineConfig, EntitySqlConfig, LogFormat, OnDemandConfig, RegistryConfig, RegistryType,
     ServerConfig, SourcesConfig, TablesConfig, TelemetryConfig,

@@ -18,13 +18,15 @@ pub use frame::{EVENT_TIMESTAMP, EntityFrame};
 pub use plan::{HistoricalPlan, ViewReport};
 use planner::Planner;
 
+use crate::config::OnDemandConfig;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::model::{
     EntitySource, FeatureSelection, HistoricalRequest, Pins, Principal, SourceLocation,
     SourceRequest, UploadId,
 };
-use crate::registry::{Registry, RegistryReader, ResolvedView};
+use crate::on_demand::Evaluator;
+use crate::registry::{Registry, RegistryReader, Resolved, ResolvedView};
 use crate::staging::Staging;
 use crate::table::{FooterCache, PinnedTable, Tables};
 
@@ -35,6 +37,7 @@ pub struct Historical {
     tables: Arc<Tables>,
     staging: Arc<Staging>,
     planner: Planner,
+    evaluator: Arc<Evaluator>,
 }
 
 impl Historical {
@@ -51,7 +54,14 @@ impl Historical {
             tables,
             staging,
             planner: Planner { engine, footers },
+            evaluator: Arc::new(Evaluator::new(OnDemandConfig::default())),
         }
+    }
+
+    /// The same with this evaluator of on-demand feature views; without, requests that name one are refused.
+    pub fn with_evaluator(mut self, evaluator: Arc<Evaluator>) -> Self {
+        self.evaluator = evaluator;
+        self
     }
 
     /// Plans a request without running it. `attached` is the entity dataframe that came with the call or inside the
@@ -68,7 +78,27 @@ impl Historical {
     ) -> Result<HistoricalPlan> {
         let registry = self.registry.current().await?;
         check_project(&registry, request)?;
-        let views = self.bind(&registry, request).await?;
+        let resolved = registry.resolve(&request.features)?;
+        self.evaluator.check_configured(&resolved.on_demand)?;
+        let plan = self
+            .plan_join(principal, request, &resolved, attached)
+            .await?;
+        plan.with_on_demand(
+            &self.evaluator,
+            resolved.on_demand,
+            request.full_feature_names,
+        )
+    }
+
+    /// Everything but the on-demand feature views.
+    async fn plan_join(
+        &self,
+        principal: &Principal,
+        request: &HistoricalRequest,
+        resolved: &Resolved,
+        attached: Option<EntityFrame>,
+    ) -> Result<HistoricalPlan> {
+        let views = self.bind(resolved, request).await?;
         let planner = self.planner.clone();
         let frame = match (&request.entity, attached) {
             (EntitySource::Range(range), _) => return planner.plan_range(views, *range),
@@ -122,18 +152,19 @@ impl Historical {
 
     async fn bind(
         &self,
-        registry: &Registry,
+        resolved: &Resolved,
         request: &HistoricalRequest,
     ) -> Result<Vec<BoundView>> {
-        let resolved = registry.resolve(&request.features)?.views;
-        let tables = self.pin(&resolved, request.pins.as_ref()).await?;
+        let tables = self.pin(&resolved.views, request.pins.as_ref()).await?;
         let bind = |view: &ResolvedView| {
             let table = tables.get(location_of(view)).cloned();
             let table = table.ok_or_else(|| Error::internal("plan", "a table was not pinned"))?;
             BoundView::try_new(view, table, request.full_feature_names)
         };
-        let views = resolved.iter().map(bind).collect::<Result<Vec<_>>>()?;
-        match views.iter().all(|view| view.features.is_empty()) {
+        let views = resolved.views.iter().map(bind);
+        let views = views.collect::<Result<Vec<_>>>()?;
+        let joins_nothing = views.iter().all(|view| view.features.is_empty());
+        match joins_nothing && resolved.on_demand.is_empty() {
             true => Err(Error::invalid(
                 "historical.features",
                 no_features(&request.features),

@@ -15,6 +15,8 @@ use crate::engine::Engine;
 use crate::engine::pit_join::PitJoinExec;
 use crate::error::Result;
 use crate::model::{ScanReport, TableName, TablePin};
+use crate::on_demand::{Evaluator, OnDemandExec};
+use crate::registry::ResolvedOnDemand;
 use crate::table::read::TableScan;
 
 /// The scan of one view, kept to report on.
@@ -52,6 +54,21 @@ pub struct ViewReport {
 }
 
 impl HistoricalPlan {
+    /// The same with the features of on-demand views appended, if there are any.
+    pub(super) fn with_on_demand(
+        mut self,
+        evaluator: &Arc<Evaluator>,
+        views: Vec<ResolvedOnDemand>,
+        full_feature_names: bool,
+    ) -> Result<Self> {
+        if !views.is_empty() {
+            let (input, evaluator) = (Arc::clone(&self.plan), Arc::clone(evaluator));
+            let exec = OnDemandExec::try_new(input, evaluator, views, full_feature_names)?;
+            self.plan = Arc::new(exec);
+        }
+        Ok(self)
+    }
+
     /// Columns of the result: the entity dataframe's, then the features.
     pub fn schema(&self) -> SchemaRef {
         self.plan.schema()

@@ -42,6 +42,8 @@ pub struct ViewSelection {
     pub alias: Option<String>,
     /// Features in order; never empty.
     pub features: Vec<String>,
+    /// The view's join key to the entity dataframe's column, from a client that knows; feature services are not asked then.
+    pub join_key_map: Option<BTreeMap<String, String>>,
 }
 
 /// Which rows of a source.

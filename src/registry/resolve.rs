@@ -1,17 +1,23 @@
 //! Names in a request become definitions.
 //!
-//! The view part of a ref is a feature view's name, or an alias that a feature service gives to one. An alias stands for
-//! the view and the join key map it was defined with. Services may define the same alias; those that have all requested
-//! features are preferred, and if they still disagree the request is refused rather than guessed at.
+//! The view part of a ref is the name of a feature view or of an on-demand one, or an alias that a feature service gives
+//! to one. An alias stands for the view and the join key map it was defined with. On-demand feature views bring the
+//! features that they compute from.
 
-use std::collections::BTreeMap;
+mod alias;
+mod named;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Registry;
 use crate::error::{Error, Result, nearest};
 use crate::model::{
-    FeatureRef, FeatureSelection, FeatureService, FeatureView, OnDemandFeatureView, Projection,
+    FeatureRef, FeatureSelection, FeatureView, OnDemandFeatureView, Projection, ViewSelection,
 };
+use named::{Definition, Named, resolved};
 
 /// A feature view as one request uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +53,7 @@ pub struct Resolved {
 }
 
 impl Registry {
-    /// The feature views that a selection names, one per name or alias in order of first appearance. Repeated refs count
-    /// once.
+    /// The views that a selection names, one per name or alias in order of first appearance. Repeated refs count once.
     ///
     /// Features of a view that does not list its features cannot be checked here: they are whatever its table has.
     ///
@@ -56,17 +61,12 @@ impl Registry {
     /// [`Error::FeatureViewNotFound`], [`Error::FeatureNotFound`], [`Error::FeatureServiceNotFound`], or
     /// [`Error::InvalidRequest`] for an ambiguous alias or an empty selection.
     pub fn resolve(&self, selection: &FeatureSelection) -> Result<Resolved> {
-        let views = match selection {
+        let named = match selection {
             FeatureSelection::Refs(refs) => self.resolve_refs(refs),
             FeatureSelection::Service(name) => self.resolve_service(name),
-            FeatureSelection::Views(_) => Err(Error::Unsupported {
-                what: "view selections".to_owned(),
-            }),
+            FeatureSelection::Views(views) => self.resolve_views(views),
         }?;
-        Ok(Resolved {
-            views,
-            on_demand: Vec::new(),
-        })
+        self.with_inputs(named)
     }
 
     /// The feature view of this name.
@@ -87,71 +87,27 @@ impl Registry {
         Ok(resolved(self.feature_view(name)?, &Projection::default()))
     }
 
-    fn resolve_refs(&self, refs: &[FeatureRef]) -> Result<Vec<ResolvedView>> {
-        if refs.is_empty() {
-            return Err(Error::invalid(
-                "features",
-                "expected at least one `view:feature`, found none",
-            ));
-        }
+    fn resolve_refs(&self, refs: &[FeatureRef]) -> Result<Vec<Named>> {
+        check_not_empty(refs)?;
         grouped(refs)
             .into_iter()
-            .map(|(name, features)| self.resolve_name(name, features))
+            .map(|(name, features)| self.resolve_name(name, &features))
             .collect()
     }
 
-    fn resolve_name(&self, name: &str, features: Vec<&str>) -> Result<ResolvedView> {
-        let resolved = match self.feature_views.get(name) {
-            Some(view) => resolved(view, &Projection::default()),
-            None => self.resolve_alias(name, &features)?,
-        };
-        for feature in &features {
-            check_feature(&resolved.view, feature)?;
-        }
-        Ok(ResolvedView {
-            features: Some(features.into_iter().map(str::to_owned).collect()),
-            ..resolved
-        })
-    }
-
-    fn resolve_alias(&self, alias: &str, features: &[&str]) -> Result<ResolvedView> {
-        let all: Vec<Use<'_>> = self.uses_of_alias(alias).collect();
-        let covers = |usage: &&Use<'_>| features.iter().all(|feature| usage.has_feature(feature));
-        let covering: Vec<&Use<'_>> = all.iter().filter(covers).collect();
-        let candidates = if covering.is_empty() {
-            all.iter().collect()
-        } else {
-            covering
-        };
-        let Some(first) = candidates.first() else {
-            return Err(self.view_not_found(alias));
-        };
-        match candidates.iter().find(|other| !other.agrees_with(first)) {
-            Some(other) => Err(ambiguous(alias, first, other)),
-            None => Ok(resolved(first.view, first.projection)),
+    fn resolve_name(&self, name: &str, features: &[String]) -> Result<Named> {
+        match self.definition(name) {
+            Some(definition) => definition.select(&Projection::default(), features),
+            None => {
+                let (definition, projection) = self
+                    .find_alias(name, None, features)?
+                    .ok_or_else(|| self.view_not_found(name))?;
+                definition.select(projection, features)
+            }
         }
     }
 
-    fn uses_of_alias(&self, alias: &str) -> impl Iterator<Item = Use<'_>> {
-        let projections = self.feature_services.values().flat_map(|service| {
-            service
-                .projections
-                .iter()
-                .map(move |projection| (service, projection))
-        });
-        projections
-            .filter(move |(_, projection)| projection.alias.as_deref() == Some(alias))
-            .filter_map(|(service, projection)| {
-                let view = self.feature_views.get(&projection.view)?;
-                Some(Use {
-                    service,
-                    projection,
-                    view,
-                })
-            })
-    }
-
-    fn resolve_service(&self, name: &str) -> Result<Vec<ResolvedView>> {
+    fn resolve_service(&self, name: &str) -> Result<Vec<Named>> {
         let Some(service) = self.feature_services.get(name) else {
             let nearest = nearest(name, self.feature_services.keys().map(String::as_str));
             return Err(Error::FeatureServiceNotFound {
@@ -159,15 +115,88 @@ impl Registry {
                 nearest,
             });
         };
-        let resolve = |projection| {
-            let projection: &Projection = projection;
-            let view = self.feature_view(&projection.view)?;
-            for feature in projection.features.iter().flatten() {
-                check_feature(view, feature)?;
-            }
-            Ok(resolved(view, projection))
+        let resolve = |projection: &Projection| {
+            let definition = self.definition(&projection.view);
+            let definition = definition.ok_or_else(|| self.view_not_found(&projection.view))?;
+            definition.project(projection)
         };
         service.projections.iter().map(resolve).collect()
+    }
+
+    fn resolve_views(&self, views: &[ViewSelection]) -> Result<Vec<Named>> {
+        check_not_empty(views)?;
+        views
+            .iter()
+            .map(|view| self.resolve_selection(view))
+            .collect()
+    }
+
+    /// Feast's clients send aliases of feature views beside the views' names, but those of on-demand views instead.
+    fn resolve_selection(&self, selection: &ViewSelection) -> Result<Named> {
+        let Some(definition) = self.definition(&selection.view) else {
+            return self.resolve_name(&selection.view, &selection.features);
+        };
+        let projection = self.projection_of(selection)?;
+        definition.select(&projection, &selection.features)
+    }
+
+    /// The alias and the map of a selection: its own map, or that of the services that know the view by the alias.
+    fn projection_of(&self, selection: &ViewSelection) -> Result<Projection> {
+        let (view, features) = (&selection.view, &selection.features);
+        let join_key_map = match (&selection.join_key_map, &selection.alias) {
+            (Some(map), _) => map.clone(),
+            (None, Some(alias)) => self
+                .find_alias(alias, Some(view), features)?
+                .map_or_else(BTreeMap::new, |(_, known)| known.join_key_map.clone()),
+            (None, None) => BTreeMap::new(),
+        };
+        Ok(Projection {
+            view: view.clone(),
+            alias: selection.alias.clone(),
+            features: None,
+            join_key_map,
+        })
+    }
+
+    fn definition(&self, name: &str) -> Option<Definition<'_>> {
+        let view = self.feature_views.get(name).map(Definition::View);
+        view.or_else(|| self.on_demand_views.get(name).map(Definition::OnDemand))
+    }
+
+    fn with_inputs(&self, named: Vec<Named>) -> Result<Resolved> {
+        let mut resolved = Resolved::default();
+        for one in named {
+            match one {
+                Named::View(view) => resolved.views.push(view),
+                Named::OnDemand(view) => resolved.on_demand.push(view),
+            }
+        }
+        for on_demand in &resolved.on_demand {
+            for input in &on_demand.view.inputs {
+                self.add_input(&mut resolved.views, input)?;
+            }
+        }
+        Ok(resolved)
+    }
+
+    /// Inputs go by the view's own name, whatever aliases the view is requested by.
+    fn add_input(&self, views: &mut Vec<ResolvedView>, input: &FeatureRef) -> Result<()> {
+        let view = self.feature_view(&input.view)?;
+        Definition::View(view).check_feature(&input.feature)?;
+        match views.iter_mut().find(|known| known.name == input.view) {
+            Some(ResolvedView { features: None, .. }) => {}
+            Some(known) => {
+                let features = known.features.get_or_insert_default();
+                if !features.contains(&input.feature) {
+                    features.push(input.feature.clone());
+                }
+            }
+            None => views.push(ResolvedView {
+                features: Some(vec![input.feature.clone()]),
+                ..resolved(view, &Projection::default())
+            }),
+        }
+        Ok(())
     }
 
     fn view_not_found(&self, name: &str) -> Error {
@@ -176,12 +205,8 @@ impl Registry {
             .values()
             .flat_map(|service| &service.projections);
         let aliases = projections.filter_map(|projection| projection.alias.as_deref());
-        let known: std::collections::BTreeSet<&str> = self
-            .feature_views
-            .keys()
-            .map(String::as_str)
-            .chain(aliases)
-            .collect();
+        let views = self.feature_views.keys().chain(self.on_demand_views.keys());
+        let known: BTreeSet<&str> = views.map(String::as_str).chain(aliases).collect();
         Error::FeatureViewNotFound {
             view: name.to_owned(),
             nearest: nearest(name, known),
@@ -189,95 +214,24 @@ impl Registry {
     }
 }
 
-/// One place where a feature service gives an alias.
-struct Use<'a> {
-    service: &'a FeatureService,
-    projection: &'a Projection,
-    view: &'a Arc<FeatureView>,
-}
-
-impl Use<'_> {
-    fn has_feature(&self, feature: &str) -> bool {
-        let chosen = self
-            .projection
-            .features
-            .as_ref()
-            .or(self.view.features.as_ref());
-        chosen.is_none_or(|chosen| chosen.iter().any(|known| known == feature))
-    }
-
-    fn agrees_with(&self, other: &Self) -> bool {
-        self.view.name == other.view.name && self.join_keys() == other.join_keys()
-    }
-
-    fn join_keys(&self) -> Vec<(String, String)> {
-        mapped_keys(self.view, &self.projection.join_key_map)
-    }
-}
-
-fn grouped(refs: &[FeatureRef]) -> Vec<(&str, Vec<&str>)> {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for FeatureRef { view, feature } in refs {
-        match groups.iter_mut().find(|(name, _)| name == view) {
-            Some((_, features)) if features.contains(&feature.as_str()) => {}
-            Some((_, features)) => features.push(feature),
-            None => groups.push((view, vec![feature])),
-        }
-    }
-    groups
-}
-
-fn resolved(view: &Arc<FeatureView>, projection: &Projection) -> ResolvedView {
-    ResolvedView {
-        view: Arc::clone(view),
-        name: projection
-            .alias
-            .clone()
-            .unwrap_or_else(|| view.name.clone()),
-        join_keys: mapped_keys(view, &projection.join_key_map),
-        features: projection.features.clone(),
-    }
-}
-
-fn mapped_keys(view: &FeatureView, map: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    view.join_keys
-        .iter()
-        .map(|key| (key.clone(), map.get(key).unwrap_or(key).clone()))
-        .collect()
-}
-
-fn check_feature(view: &FeatureView, feature: &str) -> Result<()> {
-    match &view.features {
-        Some(known) if !known.iter().any(|name| name == feature) => Err(Error::FeatureNotFound {
-            view: view.name.clone(),
-            feature: feature.to_owned(),
-            nearest: nearest(feature, known.iter().map(String::as_str)),
-        }),
+fn check_not_empty<T>(features: &[T]) -> Result<()> {
+    match features {
+        [] => Err(Error::invalid(
+            "features",
+            "expected at least one `view:feature`, found none",
+        )),
         _ => Ok(()),
     }
 }
 
-fn ambiguous(alias: &str, one: &Use<'_>, other: &Use<'_>) -> Error {
-    let meaning = |usage: &Use<'_>| {
-        let keys: Vec<String> = usage
-            .join_keys()
-            .iter()
-            .map(|(key, column)| format!("{key} = {column}"))
-            .collect();
-        format!(
-            "`{}` joined on {{{}}} in `{}`",
-            usage.view.name,
-            keys.join(", "),
-            usage.service.name
-        )
-    };
-    Error::invalid(
-        "features",
-        format!(
-            "alias `{alias}` is ambiguous: feature services define it as {} and as {}; request a feature service, or \
-             rename one alias",
-            meaning(one),
-            meaning(other)
-        ),
-    )
+fn grouped(refs: &[FeatureRef]) -> Vec<(&str, Vec<String>)> {
+    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    for FeatureRef { view, feature } in refs {
+        match groups.iter_mut().find(|(name, _)| name == view) {
+            Some((_, features)) if features.contains(feature) => {}
+            Some((_, features)) => features.push(feature.clone()),
+            None => groups.push((view, vec![feature.clone()])),
+        }
+    }
+    groups
 }

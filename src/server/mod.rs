@@ -36,6 +36,7 @@ use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::historical::Historical;
+use crate::on_demand::Evaluator;
 use crate::registry::RegistryReader;
 use crate::staging::{Staging, Sweeper};
 use crate::table::{FooterCache, TableCacheConfig, Tables};
@@ -90,7 +91,8 @@ impl App {
             Arc::clone(&staging),
             Arc::clone(&engine),
             Arc::new(FooterCache::new(config.tables.footer_cache.as_u64())),
-        );
+        )
+        .with_evaluator(Arc::new(Evaluator::new(config.on_demand.clone())));
         let limits = IpcLimits {
             max_message_bytes: config.server.max_message_size.as_u64(),
             max_decoded_bytes: config.engine.memory_limit_bytes(),
