@@ -106,28 +106,33 @@ impl Options {
     /// that this server does not have.
     fn config(&self) -> Option<CatalogConfig> {
         let kind = CatalogType::deserialize(Value::from(self.catalog_type())).ok()?;
-        let given = self.catalog_properties.clone().unwrap_or_default();
-        let mut properties: BTreeMap<String, String> = given
-            .into_iter()
-            .map(|(key, value)| (key, text(value)))
-            .collect();
+        let mut properties = self.properties();
         properties.remove("type");
         let uri = properties.remove("uri").or_else(|| self.endpoint.clone());
         let warehouse = properties
             .remove("warehouse")
             .or_else(|| self.warehouse.clone());
-        if self.catalog_type() == "rest" && self.vends_credentials() {
-            let vended = || "vended-credentials".to_owned();
-            properties
-                .entry(DELEGATION.to_owned())
-                .or_insert_with(vended);
-        }
         Some(CatalogConfig {
             kind,
             uri: uri.unwrap_or_default(),
             warehouse: warehouse.filter(|warehouse| !warehouse.is_empty()),
             properties,
         })
+    }
+
+    fn properties(&self) -> BTreeMap<String, String> {
+        let given = self.catalog_properties.clone().unwrap_or_default();
+        let mut properties: BTreeMap<String, String> = given
+            .into_iter()
+            .map(|(key, value)| (key, text(value)))
+            .collect();
+        if self.catalog_type() == "rest" && self.vends_credentials() {
+            let vended = || "vended-credentials".to_owned();
+            properties
+                .entry(DELEGATION.to_owned())
+                .or_insert_with(vended);
+        }
+        properties
     }
 
     fn vends_credentials(&self) -> bool {
@@ -143,5 +148,103 @@ fn text(value: Value) -> String {
     match value {
         Value::String(text) => text,
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn options(json: Value) -> Options {
+        Options::parse(json.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_described_catalog_is_what_pyiceberg_would_load() {
+        let config = options(json!({
+            "catalog_type": "sql", "catalog_name": "lake", "endpoint": "sqlite:////lake/c.db", "warehouse": "file:///lake",
+            "namespace": "a.b", "table": "t", "token_env_var": null, "credential_vending": true,
+            "catalog_properties": {"s3.region": "r", "flag": true, "type": "hive"}
+        }))
+        .config()
+        .unwrap();
+        assert_eq!(
+            (config.kind, config.uri.as_str()),
+            (CatalogType::Sql, "sqlite:////lake/c.db")
+        );
+        assert_eq!(config.warehouse.as_deref(), Some("file:///lake"));
+        let expected = [("flag", "true"), ("s3.region", "r")];
+        assert!(
+            config
+                .properties
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str()))
+                .eq(expected)
+        );
+    }
+
+    #[test]
+    fn properties_come_before_the_options_of_the_same_meaning() {
+        let config = options(json!({
+            "catalog_type": "sql", "endpoint": "sqlite:///one.db", "warehouse": "one", "namespace": "n", "table": "t",
+            "catalog_properties": {"uri": "sqlite:///two.db", "warehouse": "two"}
+        }))
+        .config()
+        .unwrap();
+        assert_eq!(
+            (config.uri.as_str(), config.warehouse.as_deref()),
+            ("sqlite:///two.db", Some("two"))
+        );
+        assert!(config.properties.is_empty());
+    }
+
+    #[rstest]
+    #[case(json!(null), Some("vended-credentials"))]
+    #[case(json!(true), Some("vended-credentials"))]
+    #[case(json!(false), None)]
+    #[case(json!("False"), None)]
+    fn rest_catalogs_are_asked_to_vend_credentials(
+        #[case] vends: Value,
+        #[case] expected: Option<&str>,
+    ) {
+        let options = options(json!({
+            "endpoint": "http://c", "warehouse": "w", "namespace": "n", "table": "t", "credential_vending": vends
+        }));
+        assert_eq!(
+            options.properties().get(DELEGATION).map(String::as_str),
+            expected
+        );
+    }
+
+    #[rstest]
+    #[case("glue")]
+    #[case("hive")]
+    #[case("dynamodb")]
+    fn other_catalog_types_are_not_described(#[case] kind: &str) {
+        let options = options(json!({"catalog_type": kind, "namespace": "n", "table": "t"}));
+        assert!(options.config().is_none());
+    }
+
+    #[test]
+    fn a_configured_catalog_is_named() {
+        let options = options(json!({"catalog": "lake", "namespace": "a.b", "table": "t"}));
+        assert_eq!(options.default_name(), "lake.a.b.t");
+        let expected = TableName {
+            catalog: "lake".to_owned(),
+            namespace: vec!["a".to_owned(), "b".to_owned()],
+            name: "t".to_owned(),
+        };
+        assert_eq!(options.table_in("lake"), SourceLocation::Iceberg(expected));
+    }
+
+    #[rstest]
+    #[case(r#"{"name": "pg", "query": "", "table": "t"}"#)]
+    #[case(r#"{"namespace": "n", "table": "t"}"#)]
+    #[case("pickle")]
+    fn options_of_other_plug_ins_are_not_ours(#[case] json: &str) {
+        assert!(Options::parse(json.as_bytes()).is_err());
     }
 }

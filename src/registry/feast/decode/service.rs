@@ -114,7 +114,7 @@ fn projection(projection: core::FeatureViewProjection) -> Projection {
     Projection {
         view: projection.feature_view_name,
         alias: (!alias.is_empty()).then_some(alias),
-        features: Some(view::names(projection.feature_columns)),
+        features: view::listed(projection.feature_columns),
         join_key_map: projection.join_key_map,
     }
 }

@@ -88,7 +88,7 @@ impl Spec {
             join_keys: self.join_keys(entities),
             source: place,
             ttl: Ttl::new(self.ttl.as_ref().map_or(Duration::ZERO, duration)),
-            features: (!self.features.is_empty()).then(|| names(self.features)),
+            features: listed(self.features),
             name: self.name,
         };
         (view, name)
@@ -110,8 +110,12 @@ impl Spec {
     }
 }
 
-/// The columns' names.
-pub(super) fn names(columns: Vec<core::FeatureSpecV2>) -> Vec<String> {
+/// The columns' names; where Feast lists none, it means all.
+pub(super) fn listed(columns: Vec<core::FeatureSpecV2>) -> Option<Vec<String>> {
+    (!columns.is_empty()).then(|| names(columns))
+}
+
+fn names(columns: Vec<core::FeatureSpecV2>) -> Vec<String> {
     columns.into_iter().map(|column| column.name).collect()
 }
 

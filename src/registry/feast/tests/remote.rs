@@ -27,6 +27,7 @@ impl NamedService for Server {
     const NAME: &'static str = "feast.registry.RegistryServer";
 }
 
+#[expect(clippy::disallowed_types, reason = "this test is a gRPC server")]
 impl UnaryService<()> for Server {
     type Response = core::Registry;
     type Future = BoxFuture<Response<core::Registry>, tonic::Status>;
@@ -90,4 +91,12 @@ async fn a_server_that_does_not_answer_is_unavailable_by_name() {
     let error = opened(&repo(&place(address))).current().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs `feast serve_registry --port 6570` over the fixture"]
+async fn feasts_own_server_is_understood() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 6570));
+    let reader = opened(&repo(&place(address)));
+    assert_eq!(view_names(&reader.current().await.unwrap()), VIEWS);
 }
