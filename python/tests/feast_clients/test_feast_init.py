@@ -70,9 +70,7 @@ def copy_with_block(made: Path, folder: Path, kind: str) -> Callable[[int], Path
     return change
 
 
-def test_its_own_workflow_with_the_servers_evaluator(
-    made: Path, tmp_path: Path, serve: Callable[..., Server]
-) -> None:
+def test_its_own_workflow_with_the_servers_evaluator(made: Path, tmp_path: Path, serve: Callable[..., Server]) -> None:
     change = copy_with_block(made, tmp_path, "remote")
     config = tmp_path / "murre.toml"
     config.write_text(f'[on_demand]\npython = "{sys.executable}"\n')
@@ -90,7 +88,13 @@ def check_workflow(repo: Path, server: Server) -> None:
     """Run `test_workflow.py` and look at what it printed."""
     done = run([sys.executable, "test_workflow.py"], repo)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:] + server.log()
-    for step in ("feast apply", "Historical features for training", "batch scoring", "Online features again", "teardown"):
+    for step in (
+        "feast apply",
+        "Historical features for training",
+        "batch scoring",
+        "Online features again",
+        "teardown",
+    ):
         assert step in done.stdout
     after_push = done.stdout.partition("Online features again")[2]
     # What was pushed to both stores: 1.0 + 1000 for the driver that was pushed.

@@ -1,4 +1,4 @@
-"""Uploads that nobody fetches give their memory back, and a training set of three million rows goes through in one go."""
+"""Uploads that nobody fetches give their memory back; a training set of three million rows goes through in one go."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def abandon(client: flight.FlightClient, count: int) -> None:
     """Do the first of the three steps by which clients up to 0.66 read, and never the others."""
     rows = UPLOAD_BYTES // 16
     entities = pa.table(
-        {"driver_id": np.arange(rows), "event_timestamp": pa.array([at()] * 1, pa.timestamp("us", tz="UTC")).take([0] * rows)}
+        {
+            "driver_id": np.arange(rows),
+            "event_timestamp": pa.array([at()] * 1, pa.timestamp("us", tz="UTC")).take([0] * rows),
+        }
     )
     assert entities.nbytes >= UPLOAD_BYTES
     for _ in range(count):

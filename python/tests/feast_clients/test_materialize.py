@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from drivers import DRIVER, STATS_SCHEMA, TIMES, plain, stats_source, view
+from drivers import DRIVER, STATS_ROWS, STATS_SCHEMA, STATS_TYPES, TIMES, plain, view
 from feast import FeatureStore, Field
 from feast.infra.offline_stores.remote import RemoteOfflineStore
 from feast.types import Float64
@@ -33,13 +33,17 @@ def lab(kind: str, new_lab: Callable[..., FeastLab]) -> FeastLab:
             (1, at(hours=-2), 0.5),
             (1, at(hours=-1), 1.5),
         ),
-        timestamp_field="ts",
+        # The mapped name: Feast's materialization looks for it after it has renamed the columns.
+        timestamp_field="event_timestamp",
         field_mapping={"id": "driver_id", "raw": "rate", "ts": "event_timestamp"},
     )
+    # Feast's online stores refuse null keys, so there are none here.
+    known = table(STATS_TYPES, *(row for row in STATS_ROWS if row[0] is not None))
+    source = lab.source(kind, "stats_source", known, **TIMES)
     lab.store.apply(
         [
             DRIVER,
-            view("stats", stats_source(lab, kind), STATS_SCHEMA, ttl=timedelta(days=3650)),
+            view("stats", source, STATS_SCHEMA, ttl=timedelta(days=3650)),
             view("weather", weather, [Field(name="wind", dtype=Float64)], entities=[], ttl=timedelta(days=3650)),
             view("mapped", mapped, [Field(name="rate", dtype=Float64)], ttl=timedelta(days=3650)),
         ]
@@ -91,15 +95,14 @@ def pull(store: FeatureStore, api: str, start: datetime | None, end: datetime | 
 def test_pull_latest_gives_source_columns(store: FeatureStore) -> None:
     found = pull(store, "pull_latest_from_table_or_query", at(hours=-3), at(hours=9), ["trips"])
     assert set(found.column_names) == {"driver_id", "trips", "event_timestamp", "created"}
-    rows = {row["driver_id"]: row["trips"] for row in found.to_pylist() if row["driver_id"] is not None}
-    assert rows == {1: 30, 2: 70, 3: 90, 5: None}
+    assert {row["driver_id"]: row["trips"] for row in found.to_pylist()} == {1: 30, 2: 70, 3: 90, 5: None}
 
 
 def test_pull_all_gives_every_row_of_the_range(store: FeatureStore) -> None:
     found = pull(store, "pull_all_from_table_or_query", at(hours=-2), at(hours=5), ["trips"])
-    assert sorted(plain(found["trips"].to_pylist()), key=str) == sorted([30, 70, 50, 90, 40, None, 66], key=str)
+    assert sorted(plain(found["trips"].to_pylist()), key=str) == sorted([30, 70, 50, 90, 40, None], key=str)
 
 
 def test_pull_all_without_dates_gives_every_row(store: FeatureStore) -> None:
     found = pull(store, "pull_all_from_table_or_query", None, None, ["trips", "city"])
-    assert found.num_rows == 9
+    assert found.num_rows == 8

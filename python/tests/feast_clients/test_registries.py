@@ -126,7 +126,17 @@ class Postgres(Server):
         initialize = [str(binaries / "initdb"), "-D", str(data), "-U", "feast", "--auth=trust"]
         subprocess.run(initialize, user=user, check=True, capture_output=True, cwd=directory)
         with self.log_path.open("ab") as log:
-            serve = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(directory)]
+            serve = [
+                str(binaries / "postgres"),
+                "-D",
+                str(data),
+                "-p",
+                str(port),
+                "-h",
+                "127.0.0.1",
+                "-k",
+                str(directory),
+            ]
             self.process = subprocess.Popen(serve, user=user, stdout=log, stderr=subprocess.STDOUT, cwd=directory)
 
 

@@ -351,7 +351,9 @@ def test_types_of_join_keys(lab: FeastLab, store: FeatureStore, kind: str, name:
     value_type = {"int32": ValueType.INT32, "int64": ValueType.INT64, "string": ValueType.STRING}[name]
     entity = Entity(name=f"entity_{name}", join_keys=["key"], value_type=value_type)
     store.apply([entity, view(f"keyed_{name}", source, [Field(name="value", dtype=Int64)], entities=[entity])])
-    found = ask(store, frame(*((key, at()) for key in asked), columns=("key", "event_timestamp")), f"keyed_{name}:value")
+    found = ask(
+        store, frame(*((key, at()) for key in asked), columns=("key", "event_timestamp")), f"keyed_{name}:value"
+    )
     assert plain(found["value"]) == [1, 0]
 
 

@@ -20,8 +20,9 @@ from feast.infra.offline_stores.file_source import FileLoggingDestination, Saved
 from feast.infra.offline_stores.remote import RemoteOfflineStore
 from feast.types import Float64
 from feast_lab import FeastLab
-from feast_murre import IcebergLoggingDestination, SavedDatasetIcebergStorage
 from harness.frames import INSTANT, at, table
+
+from feast_murre import IcebergLoggingDestination, SavedDatasetIcebergStorage
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +156,9 @@ def logged_service(lab: FeastLab, kind: str) -> FeatureService:
         )
     stats = lab.store.get_feature_view("stats")
     return FeatureService(
-        name="logged", features=[stats[["trips"]]], logging_config=LoggingConfig(destination=destination, sample_rate=1.0)
+        name="logged",
+        features=[stats[["trips"]]],
+        logging_config=LoggingConfig(destination=destination, sample_rate=1.0),
     )
 
 
