@@ -10,7 +10,7 @@ use iceberg::table::Table;
 use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
 use sqlx::{AnyConnection, Connection};
 
-use super::{Catalogs, identifier};
+use super::{CatalogType, Catalogs, identifier};
 use crate::error::{Error, Result};
 use crate::model::TableName;
 
@@ -47,19 +47,16 @@ impl Catalogs {
     /// # Errors
     /// [`Error::Unsupported`] for back ends that have none.
     pub fn committer(&self, name: &TableName) -> Result<Arc<dyn TableCommitter>> {
-        let entry = self
-            .0
-            .get(&name.catalog)
-            .ok_or_else(|| self.unknown(&name.catalog))?;
-        let config = entry.config.as_ref();
-        let url = config.and_then(super::sql::existing_database);
+        let (catalog, config) = self.settings(&name.catalog)?;
+        let sql = config.filter(|config| config.kind == CatalogType::Sql);
+        let url = sql.as_ref().and_then(super::sql::existing_database);
         let url = url.ok_or_else(|| Error::Unsupported {
             what: format!(
                 "replacing the rows of table `{name}` in a catalog that is not an SQL one"
             ),
         })?;
         Ok(Arc::new(SqlCommitter {
-            catalog: name.catalog.clone(),
+            catalog,
             url,
             namespace: identifier(name)?.namespace.join("."),
             table: name.name.clone(),
@@ -69,6 +66,7 @@ impl Catalogs {
 
 /// By compare and swap of the metadata location, as the SQL catalogs of both libraries do.
 struct SqlCommitter {
+    /// pyiceberg's name of it.
     catalog: String,
     /// May hold a password.
     url: String,

@@ -186,6 +186,15 @@ impl Catalogs {
         }
     }
 
+    /// pyiceberg's name of a catalog, and its settings unless it was handed in open.
+    fn settings(&self, name: &str) -> Result<(String, Option<CatalogConfig>)> {
+        let of = |entry: &Entry| (entry.name.clone(), entry.config.clone());
+        let configured = self.0.configured.get(name).map(of);
+        configured
+            .or_else(|| self.0.defined.get(name).map(|entry| of(&entry)))
+            .ok_or_else(|| self.unknown(name))
+    }
+
     fn unknown(&self, name: &str) -> Error {
         let hint = match nearest(name, self.names()).first() {
             Some(near) => format!("; did you mean `{near}`?"),
@@ -218,7 +227,10 @@ pub(crate) fn identifier(name: &TableName) -> Result<TableIdent> {
     Ok(TableIdent::new(namespace, name.name.clone()))
 }
 
-async fn in_time<T>(catalog: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+async fn in_time<T: Send>(
+    catalog: &str,
+    work: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
     let answered = tokio::time::timeout(ANSWER_LIMIT, work).await;
     answered.unwrap_or_else(|_| {
         Err(Error::CatalogUnavailable {

@@ -89,8 +89,8 @@ pub(super) async fn open(
 
 /// The driver's URL of a database that should exist; `None` for faulty settings.
 pub(super) fn existing_database(config: &CatalogConfig) -> Option<String> {
-    let Database::Sqlite(path) = Database::parse(&config.uri).ok()?;
-    Some(driver_uri(&path, Missing::Refuse))
+    let database = Database::parse(&config.uri).ok()?;
+    Some(database.driver_uri(Missing::Refuse))
 }
 
 /// The database driver's words, if it is what failed.

@@ -100,7 +100,7 @@ impl Historical {
         let resolved = registry.resolve(&request.features)?;
         self.evaluator.check_configured(&resolved.on_demand)?;
         let plan = self
-            .plan_join(principal, request, &resolved, attached)
+            .plan_join(&registry, principal, request, &resolved, attached)
             .await?;
         plan.with_on_demand(
             &self.evaluator,
@@ -112,6 +112,7 @@ impl Historical {
     /// Everything but the on-demand feature views.
     async fn plan_join(
         &self,
+        registry: &Registry,
         principal: &Principal,
         request: &HistoricalRequest,
         resolved: &Resolved,
@@ -121,7 +122,7 @@ impl Historical {
         let planner = self.planner.clone();
         let frame = match (&request.entity, attached) {
             (EntitySource::Range(range), _) => return planner.plan_range(views, *range),
-            (EntitySource::Sql(query), _) => self.query(&registry, query).await?,
+            (EntitySource::Sql(query), _) => self.query(registry, query).await?,
             (_, Some(frame)) => frame,
             (EntitySource::Staged(id), None) => self.open(principal, id).await?,
             (EntitySource::Inline(_) | EntitySource::Attached, None) => {

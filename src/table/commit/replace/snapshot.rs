@@ -99,8 +99,9 @@ impl Manifests<'_> {
         };
         let list = self.base.manifest_list_reader(current);
         let list = list.load().await.map_err(failed)?;
-        for manifest in list.consume_entries() {
-            self.delete(&manifest).await?;
+        let manifests: Vec<ManifestFile> = list.consume_entries().into_iter().collect();
+        for manifest in &manifests {
+            self.delete(manifest).await?;
         }
         Ok(())
     }
