@@ -2,6 +2,7 @@
 
 mod bucket;
 mod file;
+mod raw_codec;
 mod remote;
 mod sql;
 
@@ -93,7 +94,7 @@ impl Origin {
             Store::File(file) => file.fetch().await,
             Store::Bucket(bucket) => bucket.fetch(known).await,
             Store::Sql(database) => database.fetch(project).await,
-            Store::Remote(remote) => remote.fetch().await,
+            Store::Remote(remote) => remote.fetch(project).await,
         }
     }
 }
