@@ -67,7 +67,7 @@ impl Remote {
             saved_datasets,
         };
         Ok(Fetched::Found {
-            message,
+            message: Box::new(message),
             version: None,
         })
     }
