@@ -36,6 +36,14 @@ pub mod feast {
         include!(concat!(env!("OUT_DIR"), "/feast.core.serde.rs"));
     }
 
+    /// Calls of a registry server.
+    pub mod registry {
+        #![allow(clippy::all, unused_qualifications, reason = "generated code")]
+        #![allow(missing_docs, reason = "the meaning is Feast's")]
+
+        include!(concat!(env!("OUT_DIR"), "/feast.registry.rs"));
+    }
+
     /// Types of values.
     pub mod types {
         #![allow(clippy::all, unused_qualifications, reason = "generated code")]

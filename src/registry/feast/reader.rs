@@ -58,7 +58,7 @@ impl FeastRegistry {
                 None
             }
             Ok(Fetched::Absent) => Some(self.absent(state)),
-            Ok(Fetched::Found { message, version }) => self.decode(state, message, version),
+            Ok(Fetched::Found { message, version }) => self.decode(state, *message, version),
             Err(Failure::Broken(message)) => Some(Err(message)),
             Err(Failure::Unreachable(message)) => return Err(self.error(message)),
         };

@@ -53,6 +53,12 @@ impl Decoder {
         &self.project
     }
 
+    /// Whether an object that says it is of `project` is of the served one. Databases and registry servers keep that
+    /// beside the object, and are asked for one project's only; then the object may leave it out.
+    fn owns(&self, project: &str) -> bool {
+        project.is_empty() || project == self.project
+    }
+
     /// The definitions of a project that has none.
     pub(super) fn empty(&self) -> Registry {
         Registry::new(&self.project, [], [], [])
@@ -78,7 +84,7 @@ impl Decoder {
     fn entities(&self, objects: &[Bytes]) -> Result<BTreeMap<String, Entity>, String> {
         let specs = messages::<core::Entity>("entity", objects)?;
         let specs = specs.into_iter().filter_map(|entity| entity.spec);
-        let own = specs.filter(|spec| spec.project == self.project);
+        let own = specs.filter(|spec| self.owns(&spec.project));
         Ok(own
             .map(entity)
             .map(|entity| (entity.name.clone(), entity))
@@ -104,7 +110,7 @@ impl Decoder {
         );
         let own = messages::<core::DataSource>("data source", &message.data_sources)?
             .into_iter()
-            .filter(|source| source.project == self.project);
+            .filter(|source| self.owns(&source.project));
         for source in own {
             let place = sources.trusted_source(&source);
             named.insert(source.name, place);

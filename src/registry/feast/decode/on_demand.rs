@@ -14,7 +14,7 @@ impl Decoder {
         let specs = views.into_iter().map(|view| view.spec).zip(objects);
         let own = specs
             .filter_map(|(spec, object)| Some((spec?, object)))
-            .filter(|(spec, _)| spec.project == self.project);
+            .filter(|(spec, _)| self.owns(&spec.project));
         Ok(own.map(|(spec, object)| view(spec, object)).collect())
     }
 }

@@ -22,7 +22,7 @@ impl Decoder {
     ) -> Result<Vec<Logged>, String> {
         let services = messages::<core::FeatureService>("feature service", objects)?;
         let specs = services.into_iter().filter_map(|service| service.spec);
-        let own = specs.filter(|spec| spec.project == self.project);
+        let own = specs.filter(|spec| self.owns(&spec.project));
         Ok(own.map(|spec| self.service(spec, sources)).collect())
     }
 
@@ -84,7 +84,7 @@ impl Decoder {
         let datasets = messages::<core::SavedDataset>("saved dataset", objects)?;
         let specs = datasets.into_iter().filter_map(|dataset| dataset.spec);
         let mut named = BTreeMap::new();
-        for spec in specs.filter(|spec| spec.project == self.project) {
+        for spec in specs.filter(|spec| self.owns(&spec.project)) {
             let kind = spec.storage.and_then(|storage| storage.kind);
             let (name, location) = self.storage(kind, sources);
             let place = source::nameless(location);

@@ -42,7 +42,7 @@ impl Decoder {
     fn plain_views(&self, objects: &[Bytes]) -> Result<Vec<Spec>, String> {
         let views = messages::<core::FeatureView>("feature view", objects)?;
         let specs = views.into_iter().filter_map(|view| view.spec);
-        let own = specs.filter(|spec| spec.project == self.project);
+        let own = specs.filter(|spec| self.owns(&spec.project));
         Ok(own
             .map(|spec| Spec {
                 name: spec.name,
@@ -58,7 +58,7 @@ impl Decoder {
     fn stream_views(&self, objects: &[Bytes]) -> Result<Vec<Spec>, String> {
         let views = messages::<core::StreamFeatureView>("stream feature view", objects)?;
         let specs = views.into_iter().filter_map(|view| view.spec);
-        let own = specs.filter(|spec| spec.project == self.project);
+        let own = specs.filter(|spec| self.owns(&spec.project));
         Ok(own
             .map(|spec| Spec {
                 name: spec.name,

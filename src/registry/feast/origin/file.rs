@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::{Failure, Fetched, LIMIT, decoded};
 use crate::clock;
-use crate::proto::feast::core;
 
 /// How often, and how far apart, a file is read again that is not a registry.
 const TRIES: u32 = 8;
@@ -58,7 +57,7 @@ impl File {
         if bytes.len() as u64 != self.length().await {
             return Err(Failure::Broken("it is being written".to_owned()));
         }
-        let message: core::Registry = decoded(bytes.into())?;
+        let message = decoded(bytes.into())?;
         Ok(Fetched::Found {
             message,
             version: None,

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod file;
+mod raw_codec;
 mod remote;
 mod sql;
 
@@ -33,7 +34,7 @@ enum Store {
     File(File),
     Bucket(Bucket),
     Sql(Database),
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 /// What a place holds.
@@ -45,7 +46,7 @@ pub(super) enum Fetched {
     Absent,
     /// A registry, with the store's name for its state if it has one.
     Found {
-        message: core::Registry,
+        message: Box<core::Registry>,
         version: Option<String>,
     },
 }
@@ -70,7 +71,7 @@ impl Origin {
                 place.read_path.as_deref().unwrap_or(path),
                 repo,
             )?),
-            Kind::Remote => Store::Remote(Remote::new(place, repo)),
+            Kind::Remote => Store::Remote(Box::new(Remote::new(place, repo))),
         };
         Ok(Self {
             name: redacted_uri(path),
@@ -93,15 +94,17 @@ impl Origin {
             Store::File(file) => file.fetch().await,
             Store::Bucket(bucket) => bucket.fetch(known).await,
             Store::Sql(database) => database.fetch(project).await,
-            Store::Remote(remote) => remote.fetch().await,
+            Store::Remote(remote) => remote.fetch(project).await,
         }
     }
 }
 
 /// A file's content as a registry. Feast never writes an empty one, but a file is empty for a moment while it does.
-fn decoded(bytes: bytes::Bytes) -> Result<core::Registry, Failure> {
+fn decoded(bytes: bytes::Bytes) -> Result<Box<core::Registry>, Failure> {
     if bytes.is_empty() {
         return Err(Failure::Broken("it is empty".to_owned()));
     }
-    core::Registry::decode(bytes).map_err(|error| Failure::Broken(error.to_string()))
+    core::Registry::decode(bytes)
+        .map(Box::new)
+        .map_err(|error| Failure::Broken(error.to_string()))
 }

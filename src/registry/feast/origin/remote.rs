@@ -1,20 +1,26 @@
-//! A registry behind Feast's registry server: one gRPC call returns all of it.
+//! A registry behind Feast's registry server, listed kind by kind.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use prost::Message;
 use tokio::sync::OnceCell;
-use tonic::Request;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tonic_prost::ProstCodec;
+use tonic::{Request, Response};
 
+use super::raw_codec::RawCodec;
 use super::{Failure, Fetched, LIMIT};
 use crate::proto::feast::core;
+use crate::proto::feast::registry::{GetOnDemandFeatureViewRequest, ListRequest, Listed};
 use crate::registry::feast::feature_store::Place;
 
-const METHOD: &str = "/feast.registry.RegistryServer/Proto";
+const SERVICE: &str = "/feast.registry.RegistryServer";
+/// On-demand feature views that are asked for at a time.
+const CALLS: usize = 8;
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(60);
 
@@ -36,27 +42,34 @@ impl Remote {
         }
     }
 
-    pub(super) async fn fetch(&self) -> Result<Fetched, Failure> {
+    pub(super) async fn fetch(&self, project: &str) -> Result<Fetched, Failure> {
         let channel = self.channel.get_or_try_init(|| self.connect()).await?;
-        let mut client = Grpc::new(channel.clone()).max_decoding_message_size(LIMIT);
-        client
-            .ready()
-            .await
-            .map_err(|error| Failure::Unreachable(words(&error)))?;
-        let codec = ProstCodec::<(), core::Registry>::default();
-        let method = PathAndQuery::from_static(METHOD);
-        let answer = client.unary(Request::new(()), method, codec).await;
-        match answer {
-            Ok(answer) => Ok(Fetched::Found {
-                message: answer.into_inner(),
-                version: None,
-            }),
-            Err(status) => Err(Failure::Unreachable(format!(
-                "{}: {}",
-                status.code(),
-                status.message()
-            ))),
-        }
+        let list = |method| list(channel, method, project);
+        let (entities, data_sources, feature_views, stream_feature_views) = tokio::try_join!(
+            list("ListEntities"),
+            list("ListDataSources"),
+            list("ListFeatureViews"),
+            list("ListStreamFeatureViews"),
+        )?;
+        let (on_demand, feature_services, saved_datasets) = tokio::try_join!(
+            list("ListOnDemandFeatureViews"),
+            list("ListFeatureServices"),
+            list("ListSavedDatasets"),
+        )?;
+        let message = core::Registry {
+            version_id: String::new(),
+            entities,
+            data_sources,
+            feature_views,
+            stream_feature_views,
+            on_demand_feature_views: with_code(channel, project, on_demand).await?,
+            feature_services,
+            saved_datasets,
+        };
+        Ok(Fetched::Found {
+            message: Box::new(message),
+            version: None,
+        })
     }
 
     async fn connect(&self) -> Result<Channel, Failure> {
@@ -107,6 +120,63 @@ impl Remote {
             .await
             .map_err(|error| Failure::Unreachable(format!("cannot read `{file}`: {error}")))
     }
+}
+
+/// The project's objects of one kind.
+async fn list(channel: &Channel, method: &str, project: &str) -> Result<Vec<Bytes>, Failure> {
+    let request = ListRequest {
+        project: project.to_owned(),
+    };
+    decode::<Listed>(call(channel, method, request).await?).map(|listed| listed.objects)
+}
+
+/// The on-demand feature views in `listed`, each with the code that lists leave out.
+async fn with_code(
+    channel: &Channel,
+    project: &str,
+    listed: Vec<Bytes>,
+) -> Result<Vec<Bytes>, Failure> {
+    let names: Vec<String> = listed
+        .into_iter()
+        .map(|object| {
+            Ok(decode::<core::OnDemandFeatureView>(object)?
+                .spec
+                .unwrap_or_default()
+                .name)
+        })
+        .collect::<Result<_, _>>()?;
+    let calls = names.into_iter().map(|name| {
+        let project = project.to_owned();
+        let request = GetOnDemandFeatureViewRequest { name, project };
+        call(channel, "GetOnDemandFeatureView", request)
+    });
+    futures::stream::iter(calls)
+        .buffered(CALLS)
+        .try_collect()
+        .await
+}
+
+async fn call<M>(channel: &Channel, method: &str, request: M) -> Result<Bytes, Failure>
+where
+    M: Message + 'static,
+{
+    let mut client = Grpc::new(channel.clone()).max_decoding_message_size(LIMIT);
+    client
+        .ready()
+        .await
+        .map_err(|error| Failure::Unreachable(words(&error)))?;
+    let method =
+        PathAndQuery::try_from(format!("{SERVICE}/{method}")).expect("a method's name is a path");
+    let answer = client
+        .unary(Request::new(request), method, RawCodec::new())
+        .await;
+    answer
+        .map(Response::into_inner)
+        .map_err(|status| Failure::Unreachable(format!("{}: {}", status.code(), status.message())))
+}
+
+fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Failure> {
+    M::decode(bytes).map_err(|error| Failure::Broken(error.to_string()))
 }
 
 /// An error with its causes: tonic's own words are only "transport error".

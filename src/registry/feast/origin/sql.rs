@@ -95,7 +95,7 @@ impl Database {
         };
         match rows {
             Ok(rows) => Ok(Fetched::Found {
-                message: rows.message,
+                message: Box::new(rows.message),
                 version: None,
             }),
             Err(error) if is_missing_table(&error) => Ok(Fetched::Absent),
