@@ -147,7 +147,7 @@ impl Historical {
         let registry = self.registry.current().await?;
         let source = registry.data_source(&request.source)?;
         let pinned = self.tables.pin_source(&source.location, None).await;
-        let table = pinned.map_err(|error| named(error, &request.source))?;
+        let table = pinned.map_err(|error| error.named(&request.source))?;
         let bound = BoundSource::try_new(request, &source, table)?;
         self.planner
             .plan_source(&bound, request.rows, Bounds::from(request))
@@ -161,7 +161,7 @@ impl Historical {
         let registry = self.registry.current().await?;
         let resolved = registry.resolve_view(view)?;
         let pinned = self.tables.pin_source(location_of(&resolved), None).await;
-        let table = pinned.map_err(|error| named(error, view))?;
+        let table = pinned.map_err(|error| error.named(view))?;
         let bound = BoundView::try_new(&resolved, table, false)?;
         let columns = bound
             .keys
@@ -220,24 +220,10 @@ impl Historical {
             let name = location.table_name();
             let pin = pins.and_then(|pins| pins.tables.get(&name).copied());
             let pinned = self.tables.pin_source(location, pin).await;
-            let table = pinned.map_err(|error| named(error, view_of(views, location)))?;
+            let table = pinned.map_err(|error| error.named(view_of(views, location)))?;
             Ok::<_, Error>((location.clone(), table))
         });
         Ok(try_join_all(pinned).await?.into_iter().collect())
-    }
-}
-
-/// Adds the name of the source to an error that knows only its kind.
-fn named(error: Error, name: &str) -> Error {
-    match error {
-        Error::UnsupportedSource {
-            source_name,
-            source_kind,
-        } if source_name.is_empty() => Error::UnsupportedSource {
-            source_name: name.to_owned(),
-            source_kind,
-        },
-        other => other,
     }
 }
 

@@ -89,7 +89,8 @@ impl App {
             size: config.tables.metadata_cache,
             ..TableCacheConfig::default()
         };
-        let tables = Arc::new(Tables::new(catalogs, caches));
+        let rules = source_rules(&config);
+        let tables = Arc::new(Tables::new(catalogs, caches).with_rules(rules.clone()));
         let engine = Arc::new(Engine::try_new(&config.engine)?);
         let historical = Historical::new(
             Arc::clone(&registry),
@@ -100,7 +101,6 @@ impl App {
         )
         .with_entity_sql(config.entity_sql.clone(), Arc::clone(&clock))
         .with_evaluator(Arc::new(Evaluator::new(config.on_demand.clone())));
-        let rules = source_rules(&config);
         let ingest = Ingest::new(Arc::clone(&tables), rules.clone());
         let limits = IpcLimits {
             max_message_bytes: config.server.max_message_size.as_u64(),

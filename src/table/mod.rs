@@ -19,6 +19,7 @@ use serde::Deserialize;
 use crate::catalog::Catalogs;
 use crate::error::{Error, Result};
 use crate::model::{SnapshotId, SourceLocation, TableName, TablePin};
+use crate::source_rules::SourceRules;
 
 pub mod commit;
 pub mod files;
@@ -63,6 +64,7 @@ pub struct Tables {
     catalogs: Catalogs,
     manifests: ManifestCache,
     parquet: ParquetFiles,
+    rules: Option<SourceRules>,
 }
 
 impl Tables {
@@ -74,7 +76,14 @@ impl Tables {
             catalogs,
             manifests: ManifestCache::new(for_manifests, config.manifest_concurrency),
             parquet: ParquetFiles::new(for_parquet, config.manifest_concurrency),
+            rules: None,
         }
+    }
+
+    /// The same, reading Parquet files only where `rules` allow it.
+    pub fn with_rules(mut self, rules: SourceRules) -> Self {
+        self.rules = Some(rules);
+        self
     }
 
     /// The catalogs.
@@ -120,13 +129,14 @@ impl Tables {
     ///
     /// # Errors
     /// As [`Tables::pin`]; [`Error::NoParquetFiles`]; [`Error::SnapshotNotFound`] if files changed since an earlier
-    /// pin; [`Error::SchemaMismatch`] if files have nothing in common; [`Error::UnsupportedSource`] without the
-    /// source's name, which [`Error::named`] adds.
+    /// pin; [`Error::SchemaMismatch`] if files have nothing in common; [`Error::NotAllowed`] where the rules forbid the
+    /// place; [`Error::UnsupportedSource`] without the source's name, which [`Error::named`] adds.
     pub async fn pin_source(
         &self,
         location: &SourceLocation,
         pin: Option<TablePin>,
     ) -> Result<PinnedTable> {
+        self.check_place(location)?;
         match location {
             SourceLocation::Iceberg(name) => self.pin(name, pin).await,
             SourceLocation::Parquet(files) => self.parquet.pin(files, pin).await,
@@ -139,6 +149,7 @@ impl Tables {
     /// # Errors
     /// As [`Tables::pin_source`].
     pub async fn column_types(&self, location: &SourceLocation) -> Result<Vec<(String, String)>> {
+        self.check_place(location)?;
         match location {
             SourceLocation::Iceberg(name) => {
                 let table = self.catalogs.load_table(name).await?;
@@ -151,6 +162,13 @@ impl Tables {
             }
             SourceLocation::Parquet(files) => Ok(ParquetSource::open(files).await?.column_types()),
             SourceLocation::Unsupported(kind) => Err(Error::unsupported_source(kind)),
+        }
+    }
+
+    fn check_place(&self, location: &SourceLocation) -> Result<()> {
+        match (location, &self.rules) {
+            (SourceLocation::Parquet(files), Some(rules)) => rules.check_file(files),
+            _ => Ok(()),
         }
     }
 

@@ -72,7 +72,7 @@ pub fn sent_source(json: &str, rules: &SourceRules, catalogs: &Catalogs) -> Resu
     let mut sources = Sources::sent(&decoder, rules);
     let source = sources.feature_source(&message)?;
     if let SourceLocation::Parquet(files) = &source.location {
-        rules.check_file(files)?;
+        rules.check_sent_file(files)?;
     }
     Ok(SentSource {
         name: message.name,

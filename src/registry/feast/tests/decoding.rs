@@ -122,7 +122,6 @@ fn an_iceberg_source_in_a_foreign_catalog_is_said_in_words() {
 }
 
 #[test]
-#[ignore = "needs catalogs that definitions describe"]
 fn an_iceberg_source_is_a_table_of_the_catalog_it_describes() {
     for registry in each_release() {
         let source = &view(&registry, "both_keys").source;
