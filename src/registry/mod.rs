@@ -24,7 +24,7 @@ pub trait RegistryReader: Debug + Send + Sync {
     /// The definitions as they are now. Where the place holds broken definitions, the last good ones.
     ///
     /// # Errors
-    /// [`Error::InvalidDefinitions`](crate::error::Error::InvalidDefinitions) if none could be read so far.
+    /// [`Error::InvalidDefinitions`] if none could be read so far.
     async fn current(&self) -> Result<Arc<Registry>>;
 }
 

@@ -1,5 +1,11 @@
 //! The calls of Feast's clients, message by message: three calls up to 0.66, one from 0.67 on, one for side effects.
 
+#![expect(
+    clippy::disallowed_types,
+    clippy::panic,
+    reason = "this test reads raw statuses, and a wrong answer has nobody to tell"
+)]
+
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::Float64Type;
 use arrow_flight::encode::FlightDataEncoderBuilder;

@@ -14,7 +14,7 @@ use iceberg::spec::{NestedField, PrimitiveType, Schema, Type};
 use tempfile::TempDir;
 
 use crate::catalog::{CatalogConfig, CatalogType, Catalogs};
-use crate::clock::ManualClock;
+use crate::clock::{Clock, ManualClock};
 use crate::config::{EngineConfig, EntitySqlConfig};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -118,7 +118,11 @@ impl Fixture {
     /// A server's planner over the table, at noon of 2026-01-02.
     pub(super) fn historical(&self) -> Historical {
         let clock = Arc::new(ManualClock::new(now()));
-        let staging = Staging::try_new(&StagingConfig::default(), clock.clone()).unwrap();
+        let staging = Staging::try_new(
+            &StagingConfig::default(),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+        )
+        .unwrap();
         Historical::new(
             Arc::new(Fixed(Arc::new(self.registry.clone()))),
             Arc::clone(&self.tables),

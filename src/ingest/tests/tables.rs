@@ -255,7 +255,8 @@ async fn replacements_at_the_same_time_are_each_whole() {
     };
     save("own", [1, 2]).await.unwrap();
     let (a, b) = futures::join!(save("own", [3, 4]), save("other", [5, 6]));
-    (a.unwrap(), b.unwrap());
+    a.unwrap();
+    b.unwrap();
     let rows = integers(&fixture.rows(&fixture.name).await, "driver_id");
     assert!(rows == [3, 4] || rows == [5, 6], "{rows:?}");
     assert_eq!(fixture.snapshots().await, 4);

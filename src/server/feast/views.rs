@@ -74,36 +74,45 @@ fn check_parallel(command: &Historical) -> Result<()> {
 /// The view behind a name: that of a listed alias, else a listed view without one, else any listed view (upstream ignores
 /// an alias that no feature service gives), else an on-demand feature view.
 fn named(command: &Historical, registry: &Registry, name: &str) -> Result<ViewSelection> {
-    let listed = |i: usize| {
-        (
-            &command.feature_view_names[i],
-            command.name_aliases[i].as_ref(),
-        )
-    };
-    let find = |is_meant: &dyn Fn((&String, Option<&String>)) -> bool| {
-        (0..command.feature_view_names.len()).find(|i| is_meant(listed(*i)))
-    };
-    let selection = |view: &str, alias: Option<&String>, at: Option<usize>| ViewSelection {
-        view: view.to_owned(),
-        alias: alias.cloned(),
-        features: Vec::new(),
-        join_key_map: at.and_then(|i| Some(command.join_key_maps.as_ref()?[i].clone())),
-    };
-    let aliased = find(&|(_, alias)| alias.is_some_and(|alias| alias == name));
-    let plain = || find(&|(view, alias)| view == name && alias.is_none());
+    let aliased = position(command, |_, alias| alias == Some(name));
+    let plain = || position(command, |view, alias| view == name && alias.is_none());
     if let Some(i) = aliased.or_else(plain) {
-        let (view, alias) = listed(i);
-        return Ok(selection(view, alias, Some(i)));
+        return Ok(listed(command, i, command.name_aliases[i].clone()));
     }
-    let other = find(&|(view, _)| view == name);
-    if other.is_some() || registry.on_demand_views().any(|view| view.name == name) {
-        return Ok(selection(name, None, other));
+    if let Some(i) = position(command, |view, _| view == name) {
+        return Ok(listed(command, i, None));
+    }
+    if registry.on_demand_views().any(|view| view.name == name) {
+        return Ok(ViewSelection {
+            view: name.to_owned(),
+            alias: None,
+            features: Vec::new(),
+            join_key_map: None,
+        });
     }
     let known = command.feature_view_names.iter().map(String::as_str);
     Err(Error::FeatureViewNotFound {
         view: name.to_owned(),
         nearest: nearest(name, known),
     })
+}
+
+/// Where the command lists a view and alias that are meant.
+fn position(command: &Historical, is_meant: impl Fn(&str, Option<&str>) -> bool) -> Option<usize> {
+    let views = command.feature_view_names.iter();
+    views
+        .zip(&command.name_aliases)
+        .position(|(view, alias)| is_meant(view, alias.as_deref()))
+}
+
+fn listed(command: &Historical, i: usize, alias: Option<String>) -> ViewSelection {
+    let maps = command.join_key_maps.as_ref();
+    ViewSelection {
+        view: command.feature_view_names[i].clone(),
+        alias,
+        features: Vec::new(),
+        join_key_map: maps.map(|maps| maps[i].clone()),
+    }
 }
 
 fn parse(text: &str) -> Result<(FeatureRef, Option<u32>)> {
