@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from drivers import DRIVER, STATS_SCHEMA, TIMES, ask_server, frame, stats_source, view
-from feast import FeatureService, FeatureStore
+from feast import BigQuerySource, FeatureService, FeatureStore
 from feast.errors import (
     DataSourceObjectNotFoundException,
     EntityTimestampInferenceException,
@@ -18,7 +18,6 @@ from feast.errors import (
     FeatureViewNotFoundException,
 )
 from feast.feature_logging import FeatureServiceLoggingSource, LoggingConfig
-from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
 from feast.infra.offline_stores.file_source import FileLoggingDestination
 from feast.infra.offline_stores.remote import RemoteOfflineStore
 from feast_lab import FeastLab
@@ -89,7 +88,7 @@ def test_no_join_key_in_the_source(store: FeatureStore) -> None:
 
 
 def test_sources_that_only_others_can_read(lab: FeastLab, store: FeatureStore) -> None:
-    foreign = PostgreSQLSource(name="foreign", table="stats", timestamp_field="event_timestamp")
+    foreign = BigQuerySource(name="foreign", table="stats", timestamp_field="event_timestamp")
     store.registry.apply_data_source(foreign, store.project)
     elsewhere = view("elsewhere", foreign, STATS_SCHEMA)
     store.registry.apply_feature_view(elsewhere, store.project)

@@ -192,7 +192,8 @@ def test_feature_logs_are_appended_and_read_back(lab: FeastLab, store: FeatureSt
         service, at(minutes=1), at() + timedelta(days=1), store.config, store.registry
     )
     found = job.to_arrow().sort_by("driver_id")
-    assert set(found.column_names) == set(schema.names)
+    # Without join keys a read of a source has the key that Feast gives to views without entities.
+    assert set(found.column_names) - {"__dummy_id"} == set(schema.names)
     assert found["driver_id"].to_pylist() == [1, 2, 3, 4]
     assert found["stats__trips"].to_pylist() == [10, 20, 30, 40]
     assert found["__request_id"].to_pylist() == ["r1", "r2", "r3", "r4"]
