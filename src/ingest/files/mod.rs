@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use futures::TryStreamExt;
 use tokio::sync::OwnedMutexGuard;
 
@@ -195,7 +195,22 @@ async fn write_all(sink: &mut Sink, batches: &[RecordBatch]) -> Result<u64> {
 /// The columns as sent.
 fn own_columns(location: &ParquetLocation, sent: &Schema) -> Result<Columns> {
     let place = format!("`{}`", location.uri);
-    Columns::new(&place, sent, plain(sent), &BTreeMap::new())
+    let fields: Vec<_> = sent.fields().iter().map(in_parquet).collect();
+    let target = Arc::new(Schema::new(fields));
+    Columns::new(&place, sent, target, &BTreeMap::new())
+}
+
+/// The column in a type that Parquet has: its timestamps have no seconds, which would be read back as plain numbers.
+fn in_parquet(field: &FieldRef) -> FieldRef {
+    let kind = match field.data_type() {
+        DataType::Timestamp(TimeUnit::Second, zone) => {
+            DataType::Timestamp(TimeUnit::Millisecond, zone.clone())
+        }
+        DataType::List(item) => DataType::List(in_parquet(item)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(in_parquet).collect()),
+        other => other.clone(),
+    };
+    Arc::new(field.as_ref().clone().with_data_type(kind))
 }
 
 /// Without the metadata in which pandas describes another frame's columns.
@@ -223,9 +238,7 @@ fn with_partitions(
         let mapped = mapping.get(column).unwrap_or(column);
         let found = sent.field_with_name(column);
         let found = found.or_else(|_| sent.field_with_name(mapped));
-        let kind = found.map_or(arrow::datatypes::DataType::Utf8, |field| {
-            field.data_type().clone()
-        });
+        let kind = found.map_or(DataType::Utf8, |field| field.data_type().clone());
         fields.push(Arc::new(Field::new(column, kind, true)));
     }
     Arc::new(Schema::new(fields))
