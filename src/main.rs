@@ -17,6 +17,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Command};
 
+/// Gives freed memory back to the system, in the background too. The C library's keeps what large uploads took.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// `EX_USAGE`: the command line, the configuration or the definitions are wrong.
 const USAGE: u8 = 64;
 
