@@ -132,6 +132,18 @@ async fn a_folder_gets_one_more_file() {
     assert_eq!(pinned.unwrap().files().record_count(), 3);
 }
 
+#[tokio::test]
+async fn seconds_become_milliseconds_that_are_read_back_as_times() {
+    let fixture = Fixture::new().await;
+    let location = fixture.file("seconds.parquet");
+    let seconds = TimestampSecondArray::from(vec![Some(7), None]).with_timezone("UTC");
+    let rows = rows_of(vec![batch(vec![("seen", Arc::new(seconds))])]);
+    let place = SourceLocation::Parquet(location.clone());
+    fixture.ingest.save(&place, false, rows).await.unwrap();
+    let expected = TimestampMillisecondArray::from(vec![Some(7000), None]).with_timezone("UTC");
+    assert_eq!(read(&location.uri)[0].column(0).as_ref(), &expected);
+}
+
 fn logs(days: Vec<Option<&str>>) -> RecordBatch {
     let ids = Int64Array::from_iter_values(0..days.len() as i64);
     batch(vec![
