@@ -4,7 +4,6 @@ mod cli;
 
 use std::future::Future;
 use std::io::Write;
-use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -26,11 +25,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// `EX_USAGE`: the command line, the configuration or the definitions are wrong.
 const USAGE: u8 = 64;
 
-/// Variable of glibc's allocator: bytes from which a block is returned to the system when it is freed.
-const RETURNED_FROM: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "1048576");
-
 fn main() -> ExitCode {
-    return_freed_memory();
     ipc_guard::quiet_caught_panics();
     let done = match Cli::try_parse() {
         Ok(cli) => run(cli.command),
@@ -47,23 +42,6 @@ fn main() -> ExitCode {
         Error::InvalidConfig { .. } | Error::InvalidDefinitions { .. } => USAGE,
         _ => 1,
     })
-}
-
-/// Starts this program over, in the same process, with [`RETURNED_FROM`] set. Unset, glibc raises the limit as soon as a
-/// large block is freed, and from then on keeps what uploads took. It reads the variable before `main`.
-fn return_freed_memory() {
-    let (name, bytes) = RETURNED_FROM;
-    if !cfg!(target_env = "gnu") || murre::config::variable(name).is_some() {
-        return;
-    }
-    if let Ok(program) = std::env::current_exe() {
-        let arguments = std::env::args_os().skip(1);
-        // This returns only where it failed, and then the server works all the same.
-        let _ = std::process::Command::new(program)
-            .args(arguments)
-            .env(name, bytes)
-            .exec();
-    }
 }
 
 fn run(command: Command) -> Result<()> {
