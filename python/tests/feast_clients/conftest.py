@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from components import postgres, registry_server, rest_catalog, s3
 from feast_lab import FeastLab
+
+__all__ = ["postgres", "registry_server", "rest_catalog", "s3"]
 
 KINDS = ["iceberg", "parquet"]
 STARTED: list[FeastLab] = []
@@ -42,16 +44,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def needs(component: str, why: str | None) -> None:
-    """Skip without a real component, saying why; where MURRE_REQUIRE_ALL is set, as in CI, fail instead."""
-    if why is None:
-        return
-    message = f"{component} cannot run here: {why}"
-    if os.environ.get("MURRE_REQUIRE_ALL"):
-        pytest.fail(message, pytrace=False)
-    pytest.skip(message)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -72,8 +72,8 @@ class FeastLab:
         add: Callable[..., DataSource] = {"iceberg": self.iceberg, "parquet": self.parquet}[kind]
         return add(name, rows, **options)
 
-    def start(self, *arguments: str, **sections: dict[str, Any]) -> FeastLab:
-        """Serve the repository; `sections` become a configuration file.
+    def start(self, *arguments: str, host: str = "127.0.0.1", **sections: dict[str, Any]) -> FeastLab:
+        """Serve the repository at `host`; `sections` become a configuration file.
 
         With UPSTREAM_ENGINE set, Feast's own server over that engine (`duckdb`, `dask`) takes Murre's place: it shows
         which expectations are Murre's alone.
@@ -82,7 +82,7 @@ class FeastLab:
             return self.start_upstream(engine)
         self._write_yaml(self.repo, {})
         port = free_port()
-        flags = ["--feast-repo", str(self.repo), "--listen", f"127.0.0.1:{port}", *arguments]
+        flags = ["--feast-repo", str(self.repo), "--listen", f"{host}:{port}", *arguments]
         if sections:
             config = self.directory / "murre.toml"
             config.write_text("\n".join(to_section(f"[{name}]", values) for name, values in sections.items()))

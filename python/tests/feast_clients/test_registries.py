@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
-from conftest import needs
 from drivers import DRIVER, STATS_SCHEMA, TIMES, ask_server, frame, plain, stats_source, stats_table, view
 from feast import FeatureStore, FileSource
 from feast.errors import FeatureViewNotFoundException
-from feast_lab import UPSTREAM_SECONDS, FeastLab, feast_command
+from feast_lab import FeastLab
 from harness.frames import at
-from harness.server import Server, accepts_connections, free_port
+from harness.server import Server
 
 
 def trips(store: FeatureStore, name: str = "stats") -> list[object]:
@@ -79,121 +71,14 @@ def test_sqlite(new_lab: Callable[..., FeastLab], tmp_path: Path) -> None:
     check(lab.start())
 
 
-class RegistryServer(Server):
-    """`feast serve_registry` over a registry file."""
-
-    def __init__(self, directory: Path, port: int) -> None:
-        """Start it on `port`."""
-        settings = {
-            "project": "lab",
-            "provider": "local",
-            "registry": {"path": str(directory / "registry.db"), "cache_ttl_seconds": 1},
-            "entity_key_serialization_version": 3,
-        }
-        (directory / "feature_store.yaml").write_text(yaml.safe_dump(settings))
-        self.port = port
-        self.log_path = directory / "registry.log"
-        with self.log_path.open("ab") as log:
-            command = [*feast_command(), "-c", str(directory), "serve_registry", "-p", str(port)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-
-
-@pytest.fixture
-def registry_server(tmp_path: Path) -> Iterator[Server]:
-    server = RegistryServer(tmp_path, free_port())
-    server.wait_until_ready(UPSTREAM_SECONDS)
-    yield server
-    server.process.kill()
-    server.process.wait()
-
-
 def test_a_registry_server(new_lab: Callable[..., FeastLab], registry_server: Server) -> None:
     registry = {"registry_type": "remote", "path": f"localhost:{registry_server.port}"}
     check(new_lab(registry=registry).start())
 
 
-class Postgres(Server):
-    """A PostgreSQL server with a user `feast` and nothing in it."""
-
-    def __init__(self, directory: Path, port: int, binaries: Path) -> None:
-        """Make a cluster in `directory` and start it."""
-        self.port = port
-        self.log_path = directory / "postgres.log"
-        data = directory / "data"
-        user: str | None = None
-        if os.geteuid() == 0:
-            user = "postgres"  # PostgreSQL refuses to run as root.
-            shutil.chown(directory, user)
-        initialize = [str(binaries / "initdb"), "-D", str(data), "-U", "feast", "--auth=trust"]
-        subprocess.run(initialize, user=user, check=True, capture_output=True, cwd=directory)
-        with self.log_path.open("ab") as log:
-            serve = [
-                str(binaries / "postgres"),
-                "-D",
-                str(data),
-                "-p",
-                str(port),
-                "-h",
-                "127.0.0.1",
-                "-k",
-                str(directory),
-            ]
-            self.process = subprocess.Popen(serve, user=user, stdout=log, stderr=subprocess.STDOUT, cwd=directory)
-
-
-def postgres_binaries() -> Path | None:
-    """The folder with `initdb`; packages of Debian keep it out of the path."""
-    found = shutil.which("initdb")
-    folders = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return folders[-1] if folders else None
-
-
-@pytest.fixture
-def postgres() -> Iterator[Server]:
-    binaries = postgres_binaries()
-    needs("PostgreSQL", None if binaries else "initdb is not installed")
-    assert binaries is not None
-    with tempfile.TemporaryDirectory(prefix="murre-pg-") as folder:
-        server = Postgres(Path(folder), free_port(), binaries)
-        server.wait_until_ready(60)
-        yield server
-        server.process.send_signal(signal.SIGINT)  # "Fast": does not wait for clients.
-        server.process.wait(60)
-
-
 def test_postgresql(new_lab: Callable[..., FeastLab], postgres: Server) -> None:
     path = f"postgresql+psycopg://feast@127.0.0.1:{postgres.port}/postgres"
     check(new_lab(registry={"registry_type": "sql", "path": path}).start())
-
-
-@pytest.fixture
-def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The endpoint of an S3 that has a bucket `lab`; all of this process and its children use it."""
-    port = free_port()
-    with (tmp_path / "moto.log").open("ab") as log:
-        command = [str(Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    server = Server.__new__(Server)
-    server.port, server.log_path, server.process = port, tmp_path / "moto.log", process
-    server.wait_until_ready(60)
-    assert accepts_connections(port)
-    endpoint = f"http://127.0.0.1:{port}"
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "FEAST_S3_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    import boto3
-
-    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="lab")
-    yield endpoint
-    process.kill()
-    process.wait()
 
 
 def test_registry_and_files_on_s3(new_lab: Callable[..., FeastLab], s3: str, tmp_path: Path) -> None:
