@@ -4,9 +4,17 @@
 //! maps to a status code. The first seven kinds are the caller's business and their message is shown whole;
 //! [`ErrorKind::Internal`] is ours, and only its request id leaves the server.
 
+mod convert;
+mod nearest;
+
 use std::fmt;
 
 use datafusion::error::DataFusionError;
+
+use convert::engine_kind;
+use nearest::Nearest;
+pub(crate) use nearest::did_you_mean;
+pub use nearest::nearest;
 
 /// Result of a fallible Murre operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -475,101 +483,6 @@ impl Error {
         move |source| Self::Iceberg {
             action,
             source: Box::new(source),
-        }
-    }
-}
-
-/// Takes a shared failure back where nobody else holds it.
-impl From<std::sync::Arc<Error>> for Error {
-    fn from(error: std::sync::Arc<Error>) -> Self {
-        std::sync::Arc::try_unwrap(error).unwrap_or_else(Self::Shared)
-    }
-}
-
-/// An error of ours travels through DataFusion's streams as `External`.
-impl From<Error> for DataFusionError {
-    fn from(error: Error) -> Self {
-        Self::External(Box::new(error))
-    }
-}
-
-/// Finds the error of ours inside a DataFusion error, or keeps DataFusion's.
-impl From<DataFusionError> for Error {
-    fn from(error: DataFusionError) -> Self {
-        match error {
-            DataFusionError::External(inner) => match inner.downcast::<Self>() {
-                Ok(ours) => *ours,
-                Err(other) => Self::Engine(Box::new(DataFusionError::External(other))),
-            },
-            DataFusionError::Shared(shared) => match std::sync::Arc::try_unwrap(shared) {
-                Ok(inner) => Self::from(inner),
-                Err(shared) => Self::Engine(Box::new(DataFusionError::Shared(shared))),
-            },
-            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
-                Self::from(*inner)
-            }
-            DataFusionError::ResourcesExhausted(message) => Self::MemoryExhausted { message },
-            DataFusionError::ArrowError(inner, backtrace) => from_arrow(*inner, backtrace),
-            other => Self::Engine(Box::new(other)),
-        }
-    }
-}
-
-/// The kind of an error that several streams share and that can therefore not be taken apart.
-fn engine_kind(error: &DataFusionError) -> ErrorKind {
-    match error.find_root() {
-        DataFusionError::External(inner) => inner
-            .downcast_ref::<Error>()
-            .map_or(ErrorKind::Internal, Error::kind),
-        DataFusionError::ResourcesExhausted(_) => ErrorKind::ResourceExhausted,
-        _ => ErrorKind::Internal,
-    }
-}
-
-fn from_arrow(error: arrow::error::ArrowError, backtrace: Option<String>) -> Error {
-    match error {
-        arrow::error::ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>()
-        {
-            Ok(inner) => Error::from(*inner),
-            Err(inner) => match inner.downcast::<Error>() {
-                Ok(ours) => *ours,
-                Err(other) => Error::Engine(Box::new(DataFusionError::External(other))),
-            },
-        },
-        other => Error::Engine(Box::new(DataFusionError::ArrowError(
-            Box::new(other),
-            backtrace,
-        ))),
-    }
-}
-
-/// Names in `known` that `name` may have been meant to be, best first, at most three.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let mut scored: Vec<(f64, &str)> = known
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(score, _)| *score > 0.7)
-        .collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-    scored
-        .into_iter()
-        .take(3)
-        .map(|(_, candidate)| candidate.to_owned())
-        .collect()
-}
-
-/// The end of a message that offers known names: `; did you mean ...?`, or nothing.
-pub(crate) fn did_you_mean(nearest: &[String]) -> String {
-    Nearest(nearest).to_string()
-}
-
-struct Nearest<'a>(&'a [String]);
-
-impl fmt::Display for Nearest<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            [] => Ok(()),
-            names => write!(f, "; did you mean `{}`?", names.join("`, `")),
         }
     }
 }

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from harness.client import Client, historical_request
 from harness.frames import INSTANT, at
@@ -142,9 +143,19 @@ def test_spine_time_is_called_event_timestamp(client: Client) -> None:
     assert result.schema.field("event_timestamp").type == INSTANT
 
 
-def test_no_view_with_all_keys_is_refused(client: Client) -> None:
-    with pytest.raises(pa.ArrowInvalid, match=r"(?s)driver_id.*city_id|city_id.*driver_id"):
-        client.range(at().isoformat(), at(days=2).isoformat(), ["stats:trips", "city:heat"])
+def test_views_without_a_common_key_give_their_own_rows(client: Client) -> None:
+    start, end = at().isoformat(), at(days=2).isoformat()
+    both = client.range(start, end, ["stats:trips", "city:heat"])
+    assert both.column_names == ["driver_id", "city_id", "event_timestamp", "trips", "heat"]
+    of_drivers = both.filter(pc.is_valid(both["driver_id"]))
+    of_cities = both.filter(pc.is_valid(both["city_id"]))
+    assert len(of_drivers) > 0
+    assert len(of_cities) > 0
+    assert len(both) == len(of_drivers) + len(of_cities)
+    drivers = ["driver_id", "event_timestamp", "trips"]
+    assert sort(rows_of(of_drivers.select(drivers))) == sort(rows_of(client.range(start, end, ["stats:trips"])))
+    cities = ["city_id", "event_timestamp", "heat"]
+    assert sort(rows_of(of_cities.select(cities))) == sort(rows_of(client.range(start, end, ["city:heat"])))
 
 
 def test_range_that_ends_before_it_starts_is_refused(client: Client) -> None:
