@@ -6,6 +6,7 @@ use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{FlightData, FlightDescriptor, Ticket};
+use bytes::Bytes;
 use futures::{TryStreamExt, stream};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -16,13 +17,24 @@ const MUTATIONS: usize = 2_000;
 /// What caches, the allocator and other tests of this process may keep.
 const SLACK_BYTES: u64 = 128 << 20;
 
-async fn messages() -> Vec<FlightData> {
+/// Feast's calls: a read with a table, a read without, two side effects.
+const FEAST_COMMANDS: [&str; 4] = [
+    r#"{"command_id": "0123456789abcdef", "api": "get_historical_features", "feature_view_names": ["stats"],
+        "name_aliases": [null], "feature_refs": ["stats:value"], "project": "test", "full_feature_names": false}"#,
+    r#"{"command_id": "0123456789abcdef", "api": "pull_latest_from_table_or_query", "data_source_name": "stats",
+        "join_key_columns": ["driver_id"], "feature_name_columns": ["value"], "timestamp_field": "event_timestamp",
+        "created_timestamp_column": null, "start_date": "2026-01-01T00:00:00", "end_date": "2026-02-01T00:00:00"}"#,
+    r#"{"command_id": "0123456789abcdef", "api": "offline_write_batch", "feature_view_names": ["no_such_view"],
+        "name_aliases": [null], "progress": null}"#,
+    r#"{"command_id": "0123456789abcdef", "api": "validate_data_source",
+        "data_source_proto": "{\"type\": \"BATCH_FILE\", \"fileOptions\": {\"uri\": \"nowhere.parquet\"}}"}"#,
+];
+
+async fn messages(command: impl Into<Bytes>) -> Vec<FlightData> {
     let frame = entities((0..64).map(|key| (key, key)));
     FlightDataEncoderBuilder::new()
         .with_schema(frame.schema())
-        .with_flight_descriptor(Some(FlightDescriptor::new_cmd(
-            r#"{"upload_entities": {}}"#,
-        )))
+        .with_flight_descriptor(Some(FlightDescriptor::new_cmd(command)))
         .build(stream::once(async { Ok::<_, FlightError>(frame) }))
         .try_collect()
         .await
@@ -58,7 +70,7 @@ async fn mutated_uploads_and_tickets_leave_the_server_well() {
     let mut client = server.client().await;
     let mut raw = FlightServiceClient::new(server.channel().await);
     let mut random = StdRng::seed_from_u64(7);
-    let originals = messages().await;
+    let originals = messages(r#"{"upload_entities": {}}"#).await;
     let before = resident_bytes();
 
     for _ in 0..MUTATIONS {
@@ -94,4 +106,33 @@ async fn mutated_uploads_and_tickets_leave_the_server_well() {
     );
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < SLACK_BYTES, "{grown} bytes were kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutated_feast_commands_leave_the_server_well() {
+    let store = Store::new(&[rows([(1, 10, 1.0)])], Vec::new()).await;
+    let server = store.serve().await;
+    let mut client = server.client().await;
+    let mut raw = FlightServiceClient::new(server.channel().await);
+    let mut random = StdRng::seed_from_u64(11);
+
+    for command in FEAST_COMMANDS {
+        for _ in 0..MUTATIONS / 4 {
+            let command = mutated(command.as_bytes(), &mut random);
+            let table = messages(command.clone()).await;
+            if let Ok(reply) = raw.do_put(stream::iter(table.clone())).await {
+                let _ = reply.into_inner().try_collect::<Vec<_>>().await;
+            }
+            if let Ok(reply) = raw.do_exchange(stream::iter(table)).await {
+                let _ = reply.into_inner().try_collect::<Vec<_>>().await;
+            }
+            if let Ok(rows) = client.do_get(Ticket::new(command)).await {
+                let _ = rows.try_collect::<Vec<_>>().await;
+            }
+        }
+    }
+
+    let id = upload(&mut client, entities([(1, 12)])).await;
+    let rows = get(&mut client, request(&id, &["stats:value"])).await;
+    assert_eq!(rows.unwrap().num_rows(), 1, "the server still serves");
 }
