@@ -9,11 +9,14 @@ import pandas as pd
 import pyarrow as pa
 from feast import Entity, FeatureStore, FeatureView, Field
 from feast.data_source import DataSource
+from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.infra.offline_stores.remote import RemoteOfflineStore
 from feast.types import Bool, Float64, Int64, String
 from feast.value_type import ValueType
 from feast_lab import FeastLab
 from harness.frames import INSTANT, at, table
+
+from feast_murre import SavedDatasetIcebergStorage
 
 DRIVER = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
 CUSTOMER = Entity(name="customer", join_keys=["customer_id"], value_type=ValueType.STRING)
@@ -83,3 +86,17 @@ def ask_server(store: FeatureStore, asked: FeatureView, feature: str, rows: pd.D
     ref = f"{asked.name}:{feature}"
     job = RemoteOfflineStore.get_historical_features(store.config, [asked], [ref], rows, store.registry, store.project)
     return job.to_df()
+
+
+def storage_of(lab: FeastLab, kind: str, name: str) -> Any:
+    """Where a saved dataset goes: a file of the repository, or a table of its warehouse."""
+    if kind == "parquet":
+        return SavedDatasetFileStorage(path=str(lab.repo / "data" / f"{name}.parquet"))
+    return SavedDatasetIcebergStorage(
+        catalog_type="sql",
+        catalog_name="default",
+        endpoint=lab.warehouse.uri,
+        warehouse=lab.warehouse.location,
+        namespace="lab",
+        table=name,
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from drivers import DRIVER, STATS_SCHEMA, TIMES, frame, plain, stats_source, stats_table, view
+from drivers import DRIVER, STATS_SCHEMA, TIMES, frame, plain, stats_source, stats_table, storage_of, view
 from feast import FileSource
 from feast.data_source import DataSource
 from feast.errors import FeastPermissionError
@@ -78,3 +78,21 @@ def test_sources_in_the_registry_are_trusted(new_lab: Callable[..., FeastLab]) -
     lab.store.registry.apply_feature_view(stats, lab.store.project)
     found = lab.store.get_historical_features(entity_df=frame((1, at())), features=["stats:trips"])
     assert plain(found.to_df()["trips"]) == [30]
+
+
+@pytest.mark.parametrize(("allowed", "is_saved"), [([], False), (["elsewhere"], False), (["lab"], True)])
+def test_datasets_go_to_listed_namespaces(new_lab: Callable[..., FeastLab], allowed: list[str], is_saved: bool) -> None:
+    lab = remote(new_lab, dataset_namespaces=allowed, catalog_uris=["sqlite:///"])
+    stats = view("stats", stats_source(lab, "iceberg"), STATS_SCHEMA)
+    lab.store.registry.apply_entity(DRIVER, lab.store.project)
+    lab.store.registry.apply_feature_view(stats, lab.store.project)
+    storage = storage_of(lab, "iceberg", "training")
+    lab.store.registry.apply_data_source(storage.to_data_source(), lab.store.project)
+    job = lab.store.get_historical_features(entity_df=frame((1, at())), features=["stats:trips"])
+    if is_saved:
+        job.persist(storage)
+        assert lab.warehouse.catalog.load_table("lab.training").scan().to_arrow()["trips"].to_pylist() == [30]
+        return
+    with pytest.raises(FeastPermissionError, match=r"sources\.dataset_namespaces"):
+        job.persist(storage)
+    assert not lab.warehouse.catalog.table_exists("lab.training")

@@ -11,18 +11,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from drivers import DRIVER, STATS_SCHEMA, STATS_TYPES, frame, plain, stats_source, view
+from drivers import DRIVER, STATS_SCHEMA, STATS_TYPES, frame, plain, stats_source, storage_of, view
 from feast import FeatureService, FeatureStore, Field, PushSource
 from feast.data_source import PushMode
 from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.feature_logging import FeatureServiceLoggingSource, LoggingConfig
-from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
+from feast.infra.offline_stores.file_source import FileLoggingDestination
 from feast.infra.offline_stores.remote import RemoteOfflineStore
 from feast.types import Float64
 from feast_lab import FeastLab
 from harness.frames import INSTANT, at, table
 
-from feast_murre import IcebergLoggingDestination, SavedDatasetIcebergStorage
+from feast_murre import IcebergLoggingDestination
 
 
 @pytest.fixture(scope="module")
@@ -99,19 +99,6 @@ def test_wrong_columns_name_both_lists(store: FeatureStore) -> None:
         RemoteOfflineStore.offline_write_batch(store.config, store.get_feature_view("stats"), rows, None)
     assert "conv_rate" in str(refused.value)
     assert trips(store, "stats", 1) == [30]
-
-
-def storage_of(lab: FeastLab, kind: str, name: str) -> Any:
-    if kind == "parquet":
-        return SavedDatasetFileStorage(path=str(lab.repo / "data" / f"{name}.parquet"))
-    return SavedDatasetIcebergStorage(
-        catalog_type="sql",
-        catalog_name="default",
-        endpoint=lab.warehouse.uri,
-        warehouse=lab.warehouse.location,
-        namespace="lab",
-        table=name,
-    )
 
 
 def save(lab: FeastLab, kind: str, name: str, keys: list[int], **options: Any) -> pd.DataFrame:
