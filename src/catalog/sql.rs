@@ -13,6 +13,7 @@ use std::sync::Arc;
 use iceberg::{Catalog, CatalogBuilder};
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalogBuilder};
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
 
 use super::{CatalogConfig, Missing, redacted_uri};
 use crate::error::{Error, Result};
@@ -73,6 +74,10 @@ pub(super) async fn open(
     };
     let database = Database::parse(&config.uri).map_err(unavailable)?;
     database.prepare(missing).map_err(unavailable)?;
+    database.reach().await.map_err(|error| {
+        let cause = format!("database `{}`: {error}", database.shown());
+        unavailable(cause)
+    })?;
     let catalog = SqlCatalogBuilder::default()
         .uri(database.driver_uri(missing))
         .warehouse_location(location(config).map_err(unavailable)?.unwrap_or_default())
@@ -118,6 +123,14 @@ impl Database {
         match self {
             Self::Sqlite(path) => prepare(path, missing),
             Self::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// One connection by itself: the catalog's pool would go on trying a server that is down until the caller gives up.
+    async fn reach(&self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(url) => PgConnection::connect(url).await?.close().await,
         }
     }
 
