@@ -24,11 +24,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     prost_build::Config::new()
         .compile_well_known_types()
         .extern_path(".google.protobuf", "::pbjson_types")
-        .bytes([".murre.v1.EntitySource.ipc", ".feast"])
-        .btree_map([".feast"])
+        .bytes([
+            ".murre.v1.EntitySource.ipc",
+            ".murre.v1.OnlineRequest.entity_ipc",
+            ".feast",
+        ])
+        .btree_map([".murre", ".feast"])
         .compile_fds(descriptors)?;
     pbjson_build::Builder::new()
         .register_descriptors(&encoded)?
+        .btree_map([".murre"])
         .preserve_proto_field_names()
         .emit_fields()
         .build(&[".murre.v1"])?;

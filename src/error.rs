@@ -1,7 +1,7 @@
-//! Every way Murre can fail, and the eight kinds a caller may tell apart.
+//! Every way Murre can fail, and the nine kinds a caller may tell apart.
 //!
 //! A variant is precise and carries fields; [`Error::kind`] folds the variants into [`ErrorKind`], which the wire
-//! maps to a status code. The first seven kinds are the caller's business and their message is shown whole;
+//! maps to a status code. The first eight kinds are the caller's business and their message is shown whole;
 //! [`ErrorKind::Internal`] is ours, and only its request id leaves the server.
 
 mod convert;
@@ -36,6 +36,8 @@ pub enum ErrorKind {
     ResourceExhausted,
     /// A catalog or store does not answer; retrying is safe.
     Unavailable,
+    /// The answer was not ready in the time that it is worth waiting for; a retry finds more of it done.
+    DeadlineExceeded,
     /// A fault of the server or of stored data.
     Internal,
 }
@@ -148,6 +150,36 @@ pub enum Error {
         limit_ms: u64,
         /// What the caller or operator can do.
         hint: &'static str,
+    },
+    /// An online read took longer than it may.
+    #[error(
+        "the read took longer than online.read_timeout_ms = {limit_ms}; what was being loaded goes on loading, retry"
+    )]
+    ReadTimedOut {
+        /// The limit.
+        limit_ms: u64,
+    },
+    /// Rows of a feature view were never written, and nothing says what they would look like.
+    #[error(
+        "feature view `{view}` of project `{project}` has no online table; write to it, or `update` it with its definition"
+    )]
+    OnlineTableNotFound {
+        /// View as requested.
+        view: String,
+        /// The project.
+        project: String,
+    },
+    /// A write brought a column of a type that the table's cannot become.
+    #[error("column `{column}` of table `{table}` is {stored} and cannot become {written}")]
+    TypeNotWidened {
+        /// Qualified table name.
+        table: String,
+        /// The column.
+        column: String,
+        /// Type in the table.
+        stored: String,
+        /// Type as written.
+        written: String,
     },
     /// The server has no such Flight action.
     #[error("action `{action}` not found; the actions are `{}`", known.join("`, `"))]
@@ -396,6 +428,7 @@ impl Error {
             | Self::ColumnsDiffer { .. }
             | Self::AlreadyExists { .. }
             | Self::OnDemandFailed { .. }
+            | Self::TypeNotWidened { .. }
             | Self::InvalidConfig { .. } => ErrorKind::InvalidRequest,
             Self::FileChanged { .. } | Self::CommitConflict { .. } => ErrorKind::Conflict,
             Self::NotAllowed { .. } => ErrorKind::PermissionDenied,
@@ -407,6 +440,7 @@ impl Error {
             | Self::ProjectNotFound { .. }
             | Self::TableColumnNotFound { .. }
             | Self::TableNotFound { .. }
+            | Self::OnlineTableNotFound { .. }
             | Self::SnapshotNotFound { .. }
             | Self::FileNotFound { .. }
             | Self::NoParquetFiles { .. }
@@ -414,6 +448,7 @@ impl Error {
             Self::BudgetExceeded { .. } | Self::MemoryExhausted { .. } | Self::TimedOut { .. } => {
                 ErrorKind::ResourceExhausted
             }
+            Self::ReadTimedOut { .. } => ErrorKind::DeadlineExceeded,
             Self::CatalogUnavailable { .. }
             | Self::StorageUnavailable { .. }
             | Self::InvalidDefinitions { .. } => ErrorKind::Unavailable,

@@ -22,8 +22,8 @@ use crate::strict_toml::{Document, Fault, Origin};
 
 pub use environment::{environment, inherited, variable};
 pub use sections::{
-    EngineConfig, EntitySqlConfig, LogFormat, OnDemandConfig, RegistryConfig, RegistryType,
-    ServerConfig, SourcesConfig, TablesConfig, TelemetryConfig,
+    EngineConfig, EntitySqlConfig, LogFormat, OnDemandConfig, OnlineConfig, RegistryConfig,
+    RegistryType, ServerConfig, SourcesConfig, TablesConfig, TelemetryConfig,
 };
 
 /// All settings of a server.
@@ -50,6 +50,9 @@ pub struct Config {
     /// The query engine.
     #[serde(default)]
     pub engine: EngineConfig,
+    /// Online tables and their index in memory.
+    #[serde(default)]
+    pub online: OnlineConfig,
     /// Caches of table metadata.
     #[serde(default)]
     pub tables: TablesConfig,

@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::machine;
+use crate::model::PartitionStrategy;
 
 /// `[server]`
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -174,6 +175,48 @@ impl Default for TablesConfig {
         Self {
             metadata_cache: ByteSize::mib(256),
             footer_cache: ByteSize::mib(256),
+        }
+    }
+}
+
+/// `[online]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct OnlineConfig {
+    /// Catalog of the online tables; empty stands for `default`, or for what a Feast repository says.
+    pub catalog: String,
+    /// Namespace of the online tables.
+    pub namespace: String,
+    /// How large files of new online tables are partitioned.
+    pub partition_strategy: PartitionStrategy,
+    /// Hash buckets of a new online table.
+    pub partition_count: u32,
+    /// How long a read may take.
+    pub read_timeout_ms: u64,
+    /// Latest rows that are kept in memory, of all online tables together.
+    pub cache_size: ByteSize,
+    /// How often the catalog is asked for writes of others.
+    #[serde(with = "humantime_serde")]
+    pub refresh_interval: Duration,
+}
+
+impl OnlineConfig {
+    /// Levels of the namespace.
+    pub fn namespace_levels(&self) -> Vec<String> {
+        self.namespace.split('.').map(str::to_owned).collect()
+    }
+}
+
+impl Default for OnlineConfig {
+    fn default() -> Self {
+        Self {
+            catalog: String::new(),
+            namespace: "online".to_owned(),
+            partition_strategy: PartitionStrategy::default(),
+            partition_count: 256,
+            read_timeout_ms: 100,
+            cache_size: ByteSize::mib(512),
+            refresh_interval: Duration::from_secs(1),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod address;
 mod definition;
 mod ids;
+mod online;
 mod report;
 mod request;
 mod source;
@@ -14,6 +15,11 @@ pub use definition::{
     Ttl,
 };
 pub use ids::{FeatureRef, Principal, SnapshotId, TableName, UploadId};
+pub use online::{
+    DeclaredFeature, KeyField, KeyType, KeyValue, OnlineDefinition, OnlineKeys, OnlineRequest,
+    PartitionStrategy, TeardownRequest, UpdateRequest, ViewVersion, WriteRequest, WriteTarget,
+    WriteToken,
+};
 pub use report::{Pruned, ScanCounters, ScanReport};
 pub use request::{
     EntitySource, FeatureSelection, HistoricalRequest, Pins, Request, SourceRequest, SourceRows,

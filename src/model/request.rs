@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::{FeatureRef, SnapshotId, TableName, UploadId};
+use super::{
+    FeatureRef, OnlineRequest, SnapshotId, TableName, TeardownRequest, UpdateRequest, UploadId,
+    WriteRequest,
+};
 
 /// A decoded request.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +23,28 @@ pub enum Request {
         /// Project that the client believes to talk to.
         project: Option<String>,
     },
+    /// Latest values of features for entities.
+    Online(OnlineRequest),
+    /// Rows of a feature view, to be stored.
+    Write(WriteRequest),
+    /// Create, evolve and drop online tables.
+    Update(UpdateRequest),
+    /// Drop online tables.
+    Teardown(TeardownRequest),
+}
+
+impl Request {
+    /// Its name on the wire.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Historical(_) => "historical",
+            Self::UploadEntities { .. } => "upload_entities",
+            Self::Online(_) => "online",
+            Self::Write(_) => "write",
+            Self::Update(_) => "update",
+            Self::Teardown(_) => "teardown",
+        }
+    }
 }
 
 /// Which features, in which order.

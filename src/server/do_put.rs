@@ -24,9 +24,9 @@ pub(crate) async fn run(
     }
     match ticket::decode(&command)? {
         Request::UploadEntities { project } => check_project(services, project).await?,
-        Request::Historical(_) => {
+        other => {
             return Err(Error::invalid(
-                "historical",
+                other.kind(),
                 "expected `upload_entities`; a DoPut keeps an entity dataframe",
             ));
         }

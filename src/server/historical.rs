@@ -41,9 +41,9 @@ pub(super) fn decode_attached(bytes: &Bytes) -> Result<HistoricalRequest> {
 fn decode_any_entity(bytes: &Bytes) -> Result<HistoricalRequest> {
     match ticket::decode(bytes)? {
         Request::Historical(request) => Ok(request),
-        Request::UploadEntities { .. } => Err(Error::invalid(
-            "upload_entities",
-            "expected a `historical` request; uploads are made by DoPut",
+        other => Err(Error::invalid(
+            other.kind(),
+            "expected a `historical` request; uploads and writes are made by DoPut, updates by DoAction",
         )),
     }
 }
@@ -86,7 +86,7 @@ mod tests {
     )]
     #[case(
         UPLOAD,
-        "upload_entities: expected a `historical` request; uploads are made by DoPut"
+        "upload_entities: expected a `historical` request; uploads and writes are made by DoPut"
     )]
     fn calls_without_a_dataframe_need_to_know_where_it_is(
         #[case] json: &'static str,

@@ -19,9 +19,7 @@ use super::descriptor::{Target, target};
 use super::{Services, encode, feast, historical, ticket};
 use crate::error::{Error, Result};
 use crate::historical::HistoricalPlan;
-use crate::model::{
-    EntitySource, HistoricalRequest, Pins, Principal, Request, TableName, TablePin,
-};
+use crate::model::{EntitySource, HistoricalRequest, Pins, Principal, TableName, TablePin};
 
 /// Feature views whose schemas are looked up at the same time.
 const LISTED_AT_ONCE: usize = 4;
@@ -139,10 +137,10 @@ fn planned(
         ordered,
         issued_at,
     };
-    let ticket = ticket::encode(&Request::Historical(HistoricalRequest {
+    let ticket = ticket::encode(&HistoricalRequest {
         pins: Some(pins),
         ..request
-    }));
+    });
     let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
     Ok(sized(with_schema(plan.schema)?, plan.rows)
         .with_endpoint(endpoint)
@@ -168,7 +166,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::model::{FeatureSelection, SnapshotId, TimeRange, UploadId};
+    use crate::model::{FeatureSelection, Request, SnapshotId, TimeRange, UploadId};
 
     fn request(entity: EntitySource) -> HistoricalRequest {
         let features = FeatureSelection::Service("s".to_owned());

@@ -42,6 +42,7 @@ fn code(kind: ErrorKind) -> Code {
         ErrorKind::Conflict => Code::Aborted,
         ErrorKind::ResourceExhausted => Code::ResourceExhausted,
         ErrorKind::Unavailable => Code::Unavailable,
+        ErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
         ErrorKind::Internal => Code::Internal,
     }
 }
@@ -96,6 +97,7 @@ mod tests {
     #[rstest]
     #[case(ErrorKind::InvalidRequest, 3)]
     #[case(ErrorKind::NotFound, 5)]
+    #[case(ErrorKind::DeadlineExceeded, 4)]
     #[case(ErrorKind::PermissionDenied, 7)]
     #[case(ErrorKind::ResourceExhausted, 8)]
     #[case(ErrorKind::Conflict, 10)]

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::error::{Error, Result};
-use crate::model::Request;
+use crate::model::{HistoricalRequest, Request};
 use crate::proto::v1;
 
 /// Version of the meaning of a ticket's pins.
@@ -63,7 +63,7 @@ pub(crate) fn is_feast(bytes: &[u8]) -> bool {
 }
 
 /// The request as protobuf; [`decode`] gives it back.
-pub(crate) fn encode(request: &Request) -> Bytes {
+pub(crate) fn encode(request: &HistoricalRequest) -> Bytes {
     to_wire::request(request).encode_to_vec().into()
 }
 

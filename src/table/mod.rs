@@ -6,6 +6,7 @@
 //! - [`mod@parquet`]: Parquet files outside of any table, pinned alike.
 //! - [`mod@write`]: batches become sorted, partitioned Parquet files.
 //! - [`commit`]: the only place that changes a table.
+//! - [`online`], [`entity_key`]: what an online table looks like, and how its rows are found.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,9 +23,11 @@ use crate::model::{SnapshotId, SourceLocation, TableName, TablePin};
 use crate::source_rules::SourceRules;
 
 pub mod commit;
+pub mod entity_key;
 pub mod files;
 pub mod layout;
 mod manifests;
+pub mod online;
 pub mod parquet;
 pub mod read;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Wire messages to the model, refusing what cannot be served and naming the field.
 
+mod online;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -22,15 +24,26 @@ pub(super) fn request(wire: v1::Request) -> Result<Request> {
         (Some(Kind::Historical(wire)), pins) => {
             historical(wire, project, pins).map(Request::Historical)
         }
-        (Some(Kind::UploadEntities(_)), None) => Ok(Request::UploadEntities { project }),
-        (Some(Kind::UploadEntities(_)), Some(_)) => Err(Error::invalid(
+        (Some(_), Some(_)) => Err(Error::invalid(
             "pins",
-            "expected no pins beside `upload_entities`",
+            "expected pins beside `historical` only",
         )),
+        (Some(kind), None) => unpinned(kind, project),
         (None, _) => Err(Error::invalid(
             "request",
-            "expected one of `historical`, `upload_entities`",
+            "expected one of `historical`, `upload_entities`, `online`, `write`, `update`, `teardown`",
         )),
+    }
+}
+
+fn unpinned(kind: Kind, project: Option<String>) -> Result<Request> {
+    match kind {
+        Kind::Historical(wire) => historical(wire, project, None).map(Request::Historical),
+        Kind::UploadEntities(_) => Ok(Request::UploadEntities { project }),
+        Kind::Online(wire) => online::online(wire, project).map(Request::Online),
+        Kind::Write(wire) => online::write(wire, project).map(Request::Write),
+        Kind::Update(wire) => online::update(wire, project).map(Request::Update),
+        Kind::Teardown(wire) => online::teardown(wire, project).map(Request::Teardown),
     }
 }
 
@@ -41,35 +54,39 @@ fn historical(
 ) -> Result<HistoricalRequest> {
     Ok(HistoricalRequest {
         project,
-        features: selection(wire.features, wire.feature_service)?,
+        features: selection("historical", wire.features, wire.feature_service)?,
         full_feature_names: wire.full_feature_names,
         entity: wire.entity.map_or(Ok(EntitySource::Attached), entity)?,
         pins: wire_pins.map(pins).transpose()?,
     })
 }
 
-fn selection(features: Vec<String>, service: Option<String>) -> Result<FeatureSelection> {
+fn selection(
+    kind: &str,
+    features: Vec<String>,
+    service: Option<String>,
+) -> Result<FeatureSelection> {
     match (features.is_empty(), service) {
-        (false, None) => refs(&features).map(FeatureSelection::Refs),
+        (false, None) => refs(kind, &features).map(FeatureSelection::Refs),
         (true, Some(name)) => {
-            non_empty("historical.feature_service", name).map(FeatureSelection::Service)
+            non_empty(&format!("{kind}.feature_service"), name).map(FeatureSelection::Service)
         }
         (true, None) => Err(Error::invalid(
-            "historical.features",
+            format!("{kind}.features"),
             "expected at least one `view:feature`, or a `feature_service`",
         )),
         (false, Some(_)) => Err(Error::invalid(
-            "historical.feature_service",
+            format!("{kind}.feature_service"),
             "expected either `features` or `feature_service`, not both",
         )),
     }
 }
 
-fn refs(features: &[String]) -> Result<Vec<FeatureRef>> {
+fn refs(kind: &str, features: &[String]) -> Result<Vec<FeatureRef>> {
     let parse = |(i, text): (usize, &String)| {
         text.parse().map_err(|_: Error| {
             Error::invalid(
-                format!("historical.features[{i}]"),
+                format!("{kind}.features[{i}]"),
                 format!("expected `view:feature`, found `{text}`"),
             )
         })

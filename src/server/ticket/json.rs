@@ -1,6 +1,6 @@
 //! The JSON form of requests: what generated code does not cover of the rules in `request.proto`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::proto::v1;
@@ -9,6 +9,7 @@ use crate::proto::v1;
 pub(super) fn parse(bytes: &[u8]) -> Result<v1::Request> {
     let mut value: Value = serde_json::from_slice(bytes).map_err(malformed)?;
     refuse_feast(&value)?;
+    key_columns(&mut value);
     drop_nulls(&mut value);
     serde_path_to_error::deserialize(value).map_err(invalid)
 }
@@ -27,6 +28,35 @@ fn refuse_feast(value: &Value) -> Result<()> {
         Some(api) => Err(Error::Unsupported {
             what: format!("Feast's remote offline store protocol (command {api})"),
         }),
+    }
+}
+
+/// Key columns are plain lists in JSON: `[1001, "1002", null]` for the messages that they are in protobuf.
+fn key_columns(value: &mut Value) {
+    let columns = value
+        .get_mut("online")
+        .and_then(|online| match online.get("entityKeys") {
+            Some(_) => online.get_mut("entityKeys"),
+            None => online.get_mut("entity_keys"),
+        });
+    let Some(Value::Object(columns)) = columns else {
+        return;
+    };
+    for column in columns.values_mut() {
+        if let Value::Array(values) = column {
+            let values: Vec<Value> = std::mem::take(values).into_iter().map(key_value).collect();
+            *column = json!({ "values": values });
+        }
+    }
+}
+
+/// What is neither a number nor a text is left to the message, which refuses it by its path.
+fn key_value(value: Value) -> Value {
+    match value {
+        Value::Null => json!({}),
+        Value::Number(_) => json!({ "int": value }),
+        Value::String(_) => json!({ "text": value }),
+        other => other,
     }
 }
 

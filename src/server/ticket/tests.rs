@@ -105,6 +105,23 @@ fn ticket() -> HistoricalRequest {
     }
 }
 
+/// The message of a request that the server or a client writes.
+fn wire(request: &Request) -> v1::Request {
+    match request {
+        Request::Historical(request) => to_wire::request(request),
+        Request::UploadEntities { project } => v1::Request {
+            kind: Some(v1::request::Kind::UploadEntities(v1::UploadEntities {})),
+            project: project.clone(),
+            pins: None,
+        },
+        other => panic!("{} requests are only read", other.kind()),
+    }
+}
+
+fn encode(request: &Request) -> Bytes {
+    wire(request).encode_to_vec().into()
+}
+
 #[rstest]
 #[case::uploaded(UPLOADED, UPLOADED_BYTES, Request::Historical(uploaded()))]
 #[case::range(RANGE, RANGE_BYTES, Request::Historical(ranged()))]
@@ -129,13 +146,13 @@ fn the_contract_stands(#[case] text: &str, #[case] bytes: &str, #[case] request:
 #[case(TICKET)]
 fn json_that_is_written_reads_back(#[case] text: &str) {
     let request = json(text).unwrap();
-    let written = serde_json::to_string(&to_wire::request(&request)).unwrap();
+    let written = serde_json::to_string(&wire(&request)).unwrap();
     assert_eq!(json(&written).unwrap(), request);
 }
 
 #[test]
 fn large_integers_are_numbers_and_exact() {
-    let written = serde_json::to_string(&to_wire::request(&Request::Historical(ticket()))).unwrap();
+    let written = serde_json::to_string(&wire(&Request::Historical(ticket()))).unwrap();
     assert!(
         written.contains(r#""snapshot_id":9007199254740993"#),
         "{written}"
@@ -410,7 +427,7 @@ fn goldens() -> Vec<Vec<u8>> {
 /// A valid request in one of its forms, with a few bytes changed, removed or added.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let drawn = (requests(), any::<bool>()).prop_map(|(request, as_json)| match as_json {
-        true => serde_json::to_vec(&to_wire::request(&request)).unwrap(),
+        true => serde_json::to_vec(&wire(&request)).unwrap(),
         false => encode(&request).to_vec(),
     });
     let valid = prop_oneof![19 => prop::sample::select(goldens()), 1 => drawn];
@@ -456,7 +473,7 @@ proptest! {
         let bytes = encode(&request);
         prop_assert!(matches!(Dialect::of(&bytes), Dialect::Protobuf));
         prop_assert_eq!(decode(&bytes).unwrap(), request.clone());
-        let written = serde_json::to_vec(&to_wire::request(&request)).unwrap();
+        let written = serde_json::to_vec(&wire(&request)).unwrap();
         prop_assert_eq!(decode(&written.into()).unwrap(), request);
     }
 }

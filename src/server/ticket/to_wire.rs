@@ -1,27 +1,20 @@
-//! The model to wire messages; the inverse of `from_wire`.
+//! The model to wire messages; the inverse of `from_wire` for the requests that tickets hold.
 
 use super::PINS_VERSION;
 use crate::model::{
-    EntitySource, FeatureSelection, HistoricalRequest, Pins, Request, TableName, TablePin,
-    TimeRange, ViewSelection,
+    EntitySource, FeatureSelection, HistoricalRequest, Pins, TableName, TablePin, TimeRange,
+    ViewSelection,
 };
 use crate::proto::v1;
 use crate::proto::v1::entity_source::Source;
 use crate::proto::v1::request::Kind;
 
 /// A whole request.
-pub(super) fn request(request: &Request) -> v1::Request {
-    match request {
-        Request::Historical(request) => v1::Request {
-            kind: Some(Kind::Historical(historical(request))),
-            project: request.project.clone(),
-            pins: request.pins.as_ref().map(pins),
-        },
-        Request::UploadEntities { project } => v1::Request {
-            kind: Some(Kind::UploadEntities(v1::UploadEntities {})),
-            project: project.clone(),
-            pins: None,
-        },
+pub(super) fn request(request: &HistoricalRequest) -> v1::Request {
+    v1::Request {
+        kind: Some(Kind::Historical(historical(request))),
+        project: request.project.clone(),
+        pins: request.pins.as_ref().map(pins),
     }
 }
 

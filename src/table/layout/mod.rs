@@ -49,12 +49,17 @@ pub enum PartitionBy {
         /// Column name.
         column: String,
     },
+    /// By hour of a timestamp column.
+    Hour {
+        /// Column name.
+        column: String,
+    },
 }
 
 impl PartitionBy {
     fn column(&self) -> &str {
         match self {
-            Self::Bucket { column, .. } | Self::Day { column } => column,
+            Self::Bucket { column, .. } | Self::Day { column } | Self::Hour { column } => column,
         }
     }
 
@@ -62,6 +67,7 @@ impl PartitionBy {
         match self {
             Self::Bucket { buckets, .. } => Transform::Bucket(*buckets),
             Self::Day { .. } => Transform::Day,
+            Self::Hour { .. } => Transform::Hour,
         }
     }
 
@@ -69,6 +75,7 @@ impl PartitionBy {
         match self {
             Self::Bucket { column, .. } => format!("{column}_bucket"),
             Self::Day { column } => format!("{column}_day"),
+            Self::Hour { column } => format!("{column}_hour"),
         }
     }
 }
