@@ -40,6 +40,7 @@ pub mod historical;
 pub mod ingest;
 pub mod model;
 pub mod on_demand;
+pub mod online;
 pub mod proto;
 pub mod registry;
 pub mod server;

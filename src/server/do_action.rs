@@ -3,9 +3,9 @@
 use arrow_flight::{Action, ActionType, Result as ActionResult};
 use futures::stream::{self, BoxStream, StreamExt};
 
-use super::{Services, historical};
+use super::{Services, historical, online, ticket};
 use crate::error::{Error, Result};
-use crate::model::Principal;
+use crate::model::{Principal, Request};
 
 const EXPLAIN: &str = "explain";
 
@@ -23,8 +23,8 @@ pub(crate) async fn run(
 
 /// Every action that [`run`] knows.
 pub(crate) fn list() -> Vec<ActionType> {
-    let description = "Runs a historical request and answers its plan as text: per feature view, what was pruned, read, \
-                       scanned and matched. Body: the Request, as protobuf or JSON. Rows are discarded."
+    let description = "Runs a historical or an online request and answers its plan as text: per feature view, what was \
+                       pruned, read, scanned and matched. Body: the Request, as protobuf or JSON. Rows are discarded."
         .to_owned();
     vec![ActionType {
         r#type: EXPLAIN.to_owned(),
@@ -37,11 +37,14 @@ async fn explain(
     principal: &Principal,
     action: Action,
 ) -> Result<BoxStream<'static, Result<ActionResult>>> {
-    let request = historical::decode(&action.body)?;
-    let text = historical::plan(services, principal, &request)
-        .await?
-        .explain()
-        .await?;
+    let text = match ticket::decode(&action.body)? {
+        Request::Online(request) => online::explain(services, &request).await?,
+        other => {
+            let request = historical::with_entity(other)?;
+            let plan = historical::plan(services, principal, &request).await?;
+            plan.explain().await?
+        }
+    };
     Ok(stream::once(async move { Ok(ActionResult::new(text)) }).boxed())
 }
 

@@ -15,6 +15,7 @@ use bytesize::ByteSize;
 use iceberg::spec::{
     DEFAULT_SCHEMA_NAME_MAPPING, NameMapping, NestedFieldRef, SchemaRef, SnapshotRef, TableMetadata,
 };
+use iceberg::table::Table;
 use serde::Deserialize;
 
 use crate::catalog::Catalogs;
@@ -102,6 +103,19 @@ impl Tables {
     /// file is of a kind that cannot be read.
     pub async fn pin(&self, name: &TableName, pin: Option<TablePin>) -> Result<PinnedTable> {
         let table = self.catalogs.load_table(name).await?;
+        self.pin_loaded(name, &table, pin).await
+    }
+
+    /// The same for a table that the catalog has just shown.
+    ///
+    /// # Errors
+    /// As [`Tables::pin`].
+    pub async fn pin_loaded(
+        &self,
+        name: &TableName,
+        table: &Table,
+        pin: Option<TablePin>,
+    ) -> Result<PinnedTable> {
         let metadata = table.metadata();
         let (snapshot, schema) = match pin {
             None => (
@@ -111,7 +125,7 @@ impl Tables {
             Some(pin) => earlier(metadata, name, pin)?,
         };
         let files = match &snapshot {
-            Some(snapshot) => self.manifests.file_index(&table, name, snapshot).await?,
+            Some(snapshot) => self.manifests.file_index(table, name, snapshot).await?,
             None => Arc::new(FileIndex::new([])),
         };
         let snapshot = snapshot.map(|snapshot| SnapshotId(snapshot.snapshot_id()));
