@@ -100,7 +100,12 @@ impl Ingest {
     }
 
     /// Writes all rows as files that nothing refers to yet.
-    async fn write(&self, table: &Table, columns: &Columns, rows: Rows) -> Result<Written> {
+    pub(super) async fn write(
+        &self,
+        table: &Table,
+        columns: &Columns,
+        rows: Rows,
+    ) -> Result<Written> {
         let mut chunks = Chunks::new(rows.batches, columns, self.chunk_bytes);
         let mut written = Written::default();
         while let Some(chunk) = next_written(&mut chunks, table).await.transpose() {
@@ -128,9 +133,9 @@ impl Ingest {
 }
 
 #[derive(Default)]
-struct Written {
-    files: Vec<DataFile>,
-    rows: u64,
+pub(super) struct Written {
+    pub(super) files: Vec<DataFile>,
+    pub(super) rows: u64,
 }
 
 async fn next_written(
@@ -145,7 +150,7 @@ async fn next_written(
 }
 
 /// Removes files that no commit was tried with, as far as it goes.
-async fn discard(table: &Table, files: &[DataFile]) {
+pub(super) async fn discard(table: &Table, files: impl IntoIterator<Item = &DataFile>) {
     for file in files {
         if let Err(error) = table.file_io().delete(file.file_path()).await {
             tracing::warn!(path = file.file_path(), %error, "a file that no table refers to stays");
@@ -153,7 +158,15 @@ async fn discard(table: &Table, files: &[DataFile]) {
     }
 }
 
-fn created_columns(name: &TableName, sent: &Schema, table: &Table) -> Result<Columns> {
+/// Work for a processor, on a thread that may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::internal("prepare rows", error))?
+}
+
+pub(super) fn created_columns(name: &TableName, sent: &Schema, table: &Table) -> Result<Columns> {
     let target = Arc::new(arrow_schema(table)?);
     Columns::new(&format!("table `{name}`"), sent, target, &BTreeMap::new())
 }
