@@ -25,6 +25,7 @@
 //! - [`historical`]: a historical request becomes an execution plan.
 //! - [`on_demand`]: features computed by code in the definitions.
 //! - [`ingest`]: rows that clients send become rows of tables and files.
+//! - [`maintenance`]: upkeep of online tables: compaction.
 //! - [`staging`]: uploaded entity dataframes.
 //! - [`server`]: Arrow Flight.
 //! - [`demo`]: a sample feature store, made and queried by one command.
@@ -38,6 +39,7 @@ pub mod engine;
 pub mod error;
 pub mod historical;
 pub mod ingest;
+pub mod maintenance;
 pub mod model;
 pub mod on_demand;
 pub mod proto;

@@ -33,7 +33,8 @@ const SLICE_ROWS: usize = 64 * 1024;
 const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// Small pages, because point-in-time joins fetch few rows of many.
 const PAGE_ROWS: usize = 8 * 1024;
-const FILE_BYTES: usize = 256 * 1024 * 1024;
+/// A file is rolled once it has so many bytes.
+pub(crate) const FILE_BYTES: usize = 256 * 1024 * 1024;
 const OPEN_FILES: usize = 4;
 
 type FileBuilder = RollingFileWriterBuilder<
