@@ -26,6 +26,7 @@
 //! - [`on_demand`]: features computed by code in the definitions.
 //! - [`ingest`]: rows that clients send become rows of tables and files.
 //! - [`maintenance`]: upkeep of online tables: compaction.
+//! - [`import`]: Parquet files become rows of a feature view, by one command.
 //! - [`staging`]: uploaded entity dataframes.
 //! - [`server`]: Arrow Flight.
 //! - [`demo`]: a sample feature store, made and queried by one command.
@@ -38,6 +39,7 @@ pub mod demo;
 pub mod engine;
 pub mod error;
 pub mod historical;
+pub mod import;
 pub mod ingest;
 pub mod maintenance;
 pub mod model;

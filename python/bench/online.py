@@ -244,7 +244,7 @@ def parse_arguments() -> argparse.Namespace:
     asked = parser.parse_args()
     if asked.quick:
         asked.entities, asked.rounds, asked.seconds = min(asked.entities, 5_000), 1, 0.2
-        asked.write_rows, asked.cold_keys, asked.clients = 2_000, 8, [1, 2]
+        asked.write_rows, asked.cold_keys, asked.clients, asked.batches = 2_000, 8, [1, 2], [1, 10, 100]
     return asked
 
 

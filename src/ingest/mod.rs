@@ -12,12 +12,14 @@ use crate::model::{FeatureSource, LogDestination, SourceLocation};
 use crate::source_rules::SourceRules;
 use crate::table::Tables;
 use locks::Locks;
+pub use offline::{OfflineWrite, Part};
 
 mod chunks;
 mod columns;
 mod files;
 mod fit;
 mod locks;
+mod offline;
 mod storable;
 mod table;
 #[cfg(test)]

@@ -5,12 +5,13 @@ mod compact;
 use std::sync::Arc;
 
 use iceberg::{ErrorKind, NamespaceIdent};
-use serde::Serialize;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::catalog::{Catalogs, table_error};
+use crate::config::Config;
 use crate::error::{Error, Result, nearest};
 use crate::model::TableName;
-use crate::table::Tables;
+use crate::table::{TableCacheConfig, Tables};
 use crate::table::online::OnlineProperties;
 
 pub use compact::{CompactReport, Extent, FoldLimits};
@@ -90,6 +91,58 @@ impl Maintenance {
         found.retain(|(_, properties)| meant.has(properties));
         Ok(found)
     }
+}
+
+/// What `murre maintain compact` can be told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompactOptions {
+    /// Only tables of this project
+    #[arg(long, value_name = "PROJECT")]
+    pub project: Option<String>,
+    /// Only tables of this feature view: all its versions, or one, VIEW@v2; may be repeated
+    #[arg(long, value_name = "VIEW")]
+    pub feature_view: Vec<String>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Folds the online tables that the command line names.
+///
+/// # Errors
+/// Those of [`Maintenance::online_tables`] and [`Maintenance::compact`]; tables before the failing one are done.
+pub async fn compact(config: &Config, options: &CompactOptions) -> Result<Vec<CompactReport>> {
+    let catalogs = Catalogs::connect(&config.catalogs)?;
+    let caches = TableCacheConfig {
+        size: config.tables.metadata_cache,
+        ..TableCacheConfig::default()
+    };
+    let maintenance = Maintenance::new(Arc::new(Tables::new(catalogs, caches)));
+    let catalog = match config.online.catalog.as_str() {
+        "" => "default",
+        named => named,
+    };
+    let meant = Selection {
+        project: options.project.clone(),
+        feature_views: options.feature_view.clone(),
+    };
+    let namespace = config.online.namespace_levels();
+    let mut reports = Vec::new();
+    for (name, _) in maintenance.online_tables(catalog, &namespace, &meant).await? {
+        let progress = progress(&name);
+        let report = maintenance.compact(&name, options.dry_run, &progress).await;
+        progress.finish_and_clear();
+        reports.push(report?);
+    }
+    Ok(reports)
+}
+
+fn progress(name: &TableName) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:30} {wide_bar} {human_pos}/{human_len} rows")
+        .expect("the template is well-formed");
+    ProgressBar::new(0)
+        .with_style(style)
+        .with_message(name.to_string())
 }
 
 /// All tables of a namespace in order; none if it does not exist.

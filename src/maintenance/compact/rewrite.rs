@@ -18,7 +18,7 @@ use crate::model::RowAddress;
 use crate::table::files::FileEntry;
 use crate::table::online::{CREATED_TIMESTAMP, ENTITY_KEY, EVENT_TIMESTAMP, WRITE_SEQUENCE};
 use crate::table::read::{ScanSpec, TableScan};
-use crate::table::write::write;
+use crate::table::write::{FileStyle, write_as};
 use crate::table::{FooterCache, PinnedTable};
 
 const BATCH_ROWS: usize = 8192;
@@ -185,7 +185,10 @@ impl<'a> Fold<'a> {
             .await?;
         match kept.is_empty() {
             true => Ok(Vec::new()),
-            false => write(self.table, &kept).await,
+            false => {
+                let spec = self.table.metadata().default_partition_spec();
+                write_as(self.table, spec, FileStyle::LookedUp, kept).await
+            }
         }
     }
 

@@ -13,6 +13,8 @@ use super::survivors::{Latest, Rank, Survivors};
 use crate::model::RowAddress;
 use crate::table::online::{CREATED_TIMESTAMP, ENTITY_KEY, EVENT_TIMESTAMP, WRITE_SEQUENCE};
 
+mod tables;
+
 
 
 const BUCKETS: u32 = 4;
