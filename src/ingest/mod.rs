@@ -17,6 +17,7 @@ use crate::source_rules::SourceRules;
 use crate::table::Tables;
 use crate::table::commit::{CommitHook, GroupCommit};
 use crate::table::online::OnlineLayout;
+pub use import::{OfflineWrite, Part};
 use locks::Locks;
 use online::{Features, Sequences};
 
@@ -24,6 +25,7 @@ mod chunks;
 mod columns;
 mod files;
 mod fit;
+mod import;
 mod locks;
 mod offline;
 mod online;

@@ -119,7 +119,6 @@ impl App {
         )
         .with_entity_sql(config.entity_sql.clone(), Arc::clone(&clock))
         .with_evaluator(Arc::new(Evaluator::new(config.on_demand.clone())));
-        let ingest = Ingest::new(Arc::clone(&tables), rules.clone());
         let online = OnlineReader::try_new(
             &online_config,
             OnlineSources {
@@ -130,6 +129,10 @@ impl App {
             },
         )?;
         let follower = AbortOnDrop(online.follow_in_background());
+        let reader = Arc::clone(&online);
+        let ingest = Ingest::new(Arc::clone(&tables), rules.clone())
+            .with_features(Arc::clone(&registry), online.layout().clone())
+            .with_commit_hook(Arc::new(move |name, table| reader.committed(name, table)));
         let limits = IpcLimits {
             max_message_bytes: config.server.max_message_size.as_u64(),
             max_decoded_bytes: config.engine.memory_limit_bytes(),

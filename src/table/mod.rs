@@ -36,7 +36,7 @@ mod tests;
 mod type_names;
 pub mod write;
 
-pub use files::FileIndex;
+pub use files::{FileEntry, FileIndex};
 pub use layout::{KeyFilter, ScanFilter, SortedKeys};
 use manifests::ManifestCache;
 use parquet::{ParquetFiles, ParquetSource};
@@ -273,6 +273,18 @@ impl PinnedTable {
     /// Access to the table's files.
     pub fn store(&self) -> &FileStore {
         &self.0.store
+    }
+
+    /// The same table with only these of its files.
+    pub fn with_files(&self, files: impl IntoIterator<Item = Arc<FileEntry>>) -> Self {
+        Self(Arc::new(Pinned {
+            name: self.0.name.clone(),
+            pin: self.0.pin,
+            schema: Arc::clone(&self.0.schema),
+            store: self.0.store.clone(),
+            files: Arc::new(FileIndex::new(files)),
+            field_ids: self.0.field_ids.clone(),
+        }))
     }
 
     /// All live data files.

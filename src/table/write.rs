@@ -33,7 +33,8 @@ pub use properties::FileStyle;
 
 /// Rows handed to the Parquet writer at a time; a file is rolled between two of them.
 const SLICE_ROWS: usize = 64 * 1024;
-const FILE_BYTES: usize = 256 * 1024 * 1024;
+/// A file is rolled once it has so many bytes.
+pub(crate) const FILE_BYTES: usize = 256 * 1024 * 1024;
 const OPEN_FILES: usize = 4;
 
 type FileBuilder = RollingFileWriterBuilder<

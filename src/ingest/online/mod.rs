@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use futures::TryStreamExt;
 use iceberg::spec::{DataFile, PartitionSpecRef};
 use iceberg::table::Table;
@@ -79,7 +80,7 @@ impl Ingest {
             return Ok(outcome(&owner, table, Receipt { write, replayed }));
         }
         let stored = found.as_ref().map(|(_, properties)| &properties.definition);
-        let wanted = self.wanted(&owner, &request, stored, &rows).await?;
+        let wanted = self.wanted(&owner, &request, stored, &rows.schema).await?;
         let table = self.ensure(&owner, &wanted, found).await?;
         let columns = Arc::new(OnlineColumns::new(&wanted, &rows.schema, &table)?);
         let written = self.write_files(&table, &columns, rows).await?;
@@ -131,20 +132,20 @@ impl Ingest {
         owner: &Owner,
         request: &WriteRequest,
         stored: Option<&OnlineDefinition>,
-        rows: &Rows,
+        sent: &Schema,
     ) -> Result<Wanted> {
         let given = request.definition.as_ref().or(stored);
         let names = self
-            .time_names(owner, &rows.schema, given.is_some())
+            .time_names(owner, sent, given.is_some())
             .await?;
         let definition = match given {
             Some(given) => given.clone(),
-            None => self.from_registry(owner, Some(&rows.schema)).await?,
+            None => self.from_registry(owner, Some(sent)).await?,
         };
         Wanted::of_rows(
             definition,
             request.definition.is_some(),
-            &rows.schema,
+            sent,
             names,
         )
     }

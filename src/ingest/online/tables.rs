@@ -196,7 +196,7 @@ impl Ingest {
         let _turn = self.locks.hold(&format!("shape {:?}", owner.table)).await;
         let created = match self.find(owner).await? {
             Some(_) => false,
-            None => self.create(owner, wanted).await?,
+            None => self.create_online(owner, wanted).await?,
         };
         let catalogs = self.tables.catalogs();
         let Committed { table, changed, .. } =
@@ -217,7 +217,7 @@ impl Ingest {
     }
 
     /// `false` if another process was faster.
-    async fn create(&self, owner: &Owner, wanted: &Wanted) -> Result<bool> {
+    async fn create_online(&self, owner: &Owner, wanted: &Wanted) -> Result<bool> {
         let layout = &self.features()?.layout;
         let join_keys = &wanted.definition.join_keys;
         let schema = online::arrow_schema(join_keys, &plain(&wanted.features))?;
