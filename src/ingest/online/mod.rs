@@ -135,19 +135,12 @@ impl Ingest {
         sent: &SchemaRef,
     ) -> Result<Wanted> {
         let given = request.definition.as_ref().or(stored);
-        let names = self
-            .time_names(owner, sent, given.is_some())
-            .await?;
+        let names = self.time_names(owner, sent, given.is_some()).await?;
         let definition = match given {
             Some(given) => given.clone(),
             None => self.from_registry(owner, Some(sent)).await?,
         };
-        Wanted::of_rows(
-            definition,
-            request.definition.is_some(),
-            sent,
-            names,
-        )
+        Wanted::of_rows(definition, request.definition.is_some(), sent, names)
     }
 
     async fn write_files(
