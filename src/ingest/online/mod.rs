@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use iceberg::spec::{DataFile, PartitionSpecRef};
 use iceberg::table::Table;
@@ -132,22 +132,15 @@ impl Ingest {
         owner: &Owner,
         request: &WriteRequest,
         stored: Option<&OnlineDefinition>,
-        sent: &Schema,
+        sent: &SchemaRef,
     ) -> Result<Wanted> {
         let given = request.definition.as_ref().or(stored);
-        let names = self
-            .time_names(owner, sent, given.is_some())
-            .await?;
+        let names = self.time_names(owner, sent, given.is_some()).await?;
         let definition = match given {
             Some(given) => given.clone(),
             None => self.from_registry(owner, Some(sent)).await?,
         };
-        Wanted::of_rows(
-            definition,
-            request.definition.is_some(),
-            sent,
-            names,
-        )
+        Wanted::of_rows(definition, request.definition.is_some(), sent, names)
     }
 
     async fn write_files(
