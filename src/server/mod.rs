@@ -132,7 +132,10 @@ impl App {
         let reader = Arc::clone(&online);
         let ingest = Ingest::new(Arc::clone(&tables), rules.clone())
             .with_features(Arc::clone(&registry), online.layout().clone())
-            .with_commit_hook(Arc::new(move |name, table| reader.committed(name, table)));
+            .with_commit_hook(Arc::new(move |name, table| match table {
+                Some(table) => reader.committed(name, table),
+                None => reader.dropped(name),
+            }));
         let limits = IpcLimits {
             max_message_bytes: config.server.max_message_size.as_u64(),
             max_decoded_bytes: config.engine.memory_limit_bytes(),

@@ -31,7 +31,6 @@ mod types;
 mod update;
 
 use columns::OnlineColumns;
-pub(super) use definition::join_key_types;
 pub(super) use sequence::Sequences;
 use tables::Wanted;
 pub(super) use tables::in_utc;
