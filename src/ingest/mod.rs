@@ -17,7 +17,7 @@ use crate::source_rules::SourceRules;
 use crate::table::Tables;
 use crate::table::commit::{CommitHook, GroupCommit};
 use crate::table::online::OnlineLayout;
-pub use import::{OfflineWrite, Part};
+pub use import::{OfflineWrite, Part, joined};
 use locks::Locks;
 use online::{Features, Sequences};
 

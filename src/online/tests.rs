@@ -8,7 +8,6 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rstest::rstest;
 
-use super::*;
 use crate::error::ErrorKind;
 use crate::model::PartitionStrategy;
 use lab::{Lab, Row, Settings};

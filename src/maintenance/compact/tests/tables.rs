@@ -430,8 +430,8 @@ async fn tables_are_chosen_by_project_and_view() {
         error,
         "feature view `stat` not found; did you mean `stats`?"
     );
-    let (namespace, all) = (["n".to_owned()], Selection::default());
-    let none = lab.maintenance.online_tables("default", &namespace, &all);
+    let (elsewhere, all) = (["n".to_owned()], Selection::default());
+    let none = lab.maintenance.online_tables("default", &elsewhere, &all);
     assert_eq!(none.await.unwrap(), []);
 }
 
