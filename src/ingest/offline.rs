@@ -40,7 +40,7 @@ impl Ingest {
         let view = registry.feature_view(&request.view.view)?;
         let write = Offline {
             request: &request,
-            view: &view,
+            view,
             place: format!("the batch source of feature view `{}`", view.name),
             names: sent_names(&view.source, &rows.schema),
         };
