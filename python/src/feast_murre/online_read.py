@@ -24,6 +24,8 @@ Keys = Mapping[str, Sequence[Value]]
 
 BATCH_ROWS = 10_000
 """Keys in one batch."""
+REMEMBERED = 1000
+"""Requests that are not put together again."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECONDS = 1_000_000
@@ -31,9 +33,9 @@ _OUTSIDE = "OUTSIDE_MAX_AGE"
 _NO_TIME = Timestamp()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
-    """What is read of one view."""
+    """What is read of one view; the same object for the same reads, where that can be had."""
 
     name: str
     """With its version, as it goes over the wire."""
@@ -42,17 +44,13 @@ class View:
     """Of the declared features."""
     join_keys: frozenset[str]
     """Those that the view declares; none where keys of any name may be asked for."""
-    sources: tuple[tuple[str, str], ...] = ()
-    """Join keys whose values come from a column of another name, with it."""
 
     @classmethod
     def of(cls, table: Any, features: Sequence[str], name: str) -> "View":
         """Read `features` of Feast's view `table`, which is called `name`."""
         declared = online_requests.declared_features(table)
         kinds = {feature: KINDS[declared[feature]] for feature in features if declared.get(feature) in KINDS}
-        key_map = getattr(getattr(table, "projection", None), "join_key_map", None) or {}
-        join_keys = frozenset(online_requests.declared_keys(table))
-        return cls(name, tuple(features), kinds, join_keys, tuple(key_map.items()))
+        return cls(name, tuple(features), kinds, frozenset(online_requests.declared_keys(table)))
 
 
 @dataclass
@@ -88,7 +86,9 @@ class Reader:
                 _group(groups, number, own)
         if groups and rows:
             self._fill(project, views, groups, rows, answers)
-        return [found if found is not None else _nothing(view, rows) for view, found in zip(views, answers, strict=True)]
+        return [
+            found if found is not None else _nothing(view, rows) for view, found in zip(views, answers, strict=True)
+        ]
 
     def _fill(
         self,
@@ -111,8 +111,14 @@ class Reader:
                 answers[number] = self._rows(views[number], batch)
 
     def _command(self, project: str, views: tuple[View, ...]) -> bytes:
-        refs = dict.fromkeys(f"{view.name}:{feature}" for view in views for feature in view.features)
-        return online_requests.read_command(project, tuple(refs), self._enforce_ttl)
+        known = self._commands.get((project, views))
+        if known is None:
+            if len(self._commands) >= REMEMBERED:
+                self._commands.clear()
+            refs = dict.fromkeys(f"{view.name}:{feature}" for view in views for feature in view.features)
+            known = online_requests.read_command(project, tuple(refs), self._enforce_ttl)
+            self._commands[project, views] = known
+        return known
 
     def _rows(self, view: View, batch: pa.RecordBatch) -> Rows:
         names = batch.schema.names
@@ -129,9 +135,7 @@ class Reader:
         return Rows(columns, times, outside)
 
 
-def add_to_response(
-    response: GetOnlineFeaturesResponse, names: Sequence[str], rows: Rows
-) -> tuple[int, int]:
+def add_to_response(response: GetOnlineFeaturesResponse, names: Sequence[str], rows: Rows) -> tuple[int, int]:
     """Append a view's features; returns how many values are present and how many are not."""
     times = [_NO_TIME if time is None else _timestamp(time) for time in rows.times]
     statuses = [FieldStatus.NOT_FOUND if time is None else FieldStatus.PRESENT for time in rows.times]
@@ -140,9 +144,7 @@ def add_to_response(
             statuses[row] = FieldStatus.OUTSIDE_MAX_AGE
     response.metadata.feature_names.val.extend(names)
     vector = GetOnlineFeaturesResponse.FeatureVector
-    response.results.extend(
-        vector(values=values, statuses=statuses, event_timestamps=times) for values in rows.columns
-    )
+    response.results.extend(vector(values=values, statuses=statuses, event_timestamps=times) for values in rows.columns)
     present = statuses.count(FieldStatus.PRESENT) * len(names)
     return present, len(statuses) * len(names) - present
 
@@ -171,18 +173,13 @@ def keys_of(entity_keys: Sequence[Any]) -> dict[str, list[Value]]:
     return {name: column for name, column in zip(names, columns, strict=True) if name != DUMMY_ENTITY_ID}
 
 
-def key_kind(name: str, values: Sequence[Value]) -> Kind:
+def key_kind(values: Sequence[Value]) -> Kind:
     """The type of a key column: that of its values."""
     for value in values:
         attribute = value.WhichOneof("val")
         if attribute is not None:
             return BY_ATTRIBUTE[attribute]
     return BY_ATTRIBUTE["string_val"]
-
-
-def key_column(name: str, kind: Kind, values: Sequence[Value]) -> pa.Array:
-    """A column of keys."""
-    return encode(name, kind, values)
 
 
 def _group(groups: list[tuple[dict[str, Sequence[Value]], list[int]]], number: int, own: Keys) -> None:
@@ -197,14 +194,14 @@ def _group(groups: list[tuple[dict[str, Sequence[Value]], list[int]]], number: i
 
 def _ask(command: bytes, keys: Keys, start: int, stop: int) -> Ask:
     names = list(keys)
-    kinds = [key_kind(name, values) for name, values in keys.items()]
+    kinds = [key_kind(values) for values in keys.values()]
     if not names:
         # A batch of rows without columns.
         rows = pa.record_batch([pa.nulls(stop - start)], names=["rows"]).select([])
         return Ask(command, rows, ())
     whole = start == 0
     columns = [
-        key_column(name, kind, values if whole and len(values) == stop else values[start:stop])
+        encode(name, kind, values if whole and len(values) == stop else values[start:stop])
         for (name, values), kind in zip(keys.items(), kinds, strict=True)
     ]
     shape = tuple((name, kind.attribute) for name, kind in zip(names, kinds, strict=True))

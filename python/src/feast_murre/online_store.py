@@ -20,7 +20,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from feast_murre import online_requests, online_write
 from feast_murre.online_channels import Channels
-from feast_murre.online_read import Reader, Rows, View, add_to_response, as_feasts_rows, keys_of
+from feast_murre.online_read import REMEMBERED, Reader, Rows, View, add_to_response, as_feasts_rows, keys_of
 from feast_murre.progress import is_wanted, shown
 
 try:
@@ -246,7 +246,7 @@ class MurreOnlineStore(OnlineStore):
         key = (id(table), tuple(features))
         known = self._views.get(key)
         if known is None or known[0] is not table:
-            if len(self._views) >= 1000:
+            if len(self._views) >= REMEMBERED:
                 self._views.clear()
             known = (table, View.of(table, features, online_requests.view_name(table, config)))
             self._views[key] = known

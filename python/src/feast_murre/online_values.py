@@ -197,7 +197,9 @@ def _is_unset(name: str, kind: Kind, value: Value) -> bool:
         return False
     if not _is_set(value):
         return True
-    raise TypeError(f"column {name}: expected {kind.attribute} for type {kind.type.name}, found {value.WhichOneof('val')}")
+    raise TypeError(
+        f"column {name}: expected {kind.attribute} for type {kind.type.name}, found {value.WhichOneof('val')}"
+    )
 
 
 def _microseconds(name: str, seconds: int | None) -> int | None:

@@ -36,7 +36,9 @@ class Batches:
         declared = online_requests.declared_features(table)
         self._features: dict[str, Kind] = {}
         for name in dict.fromkeys(name for _, values, _, _ in data for name in values):
-            kind = KINDS.get(declared.get(name)) or kind_of_values(values.get(name, NOTHING) for _, values, _, _ in data)
+            kind = KINDS.get(declared.get(name)) or kind_of_values(
+                values.get(name, NOTHING) for _, values, _, _ in data
+            )
             if kind is not None:
                 self._features[name] = kind
         self.schema = self._schema()
@@ -49,7 +51,7 @@ class Batches:
     def _key_kind(self, name: str, first: Sequence[Value]) -> Kind:
         if first[0].WhichOneof("val") is None:
             raise ValueError(f"join key {name}: expected a value in every row, found null")
-        return key_kind(name, first)
+        return key_kind(first)
 
     def _schema(self) -> pa.Schema:
         own = [pa.field("event_timestamp", TIMESTAMP), pa.field("created_timestamp", TIMESTAMP)]
