@@ -6,14 +6,32 @@ use clap::{Args, Parser, Subcommand};
 use murre::config::{Config, Flags, LoadedConfig, environment};
 use murre::demo::DemoOptions;
 use murre::error::Result;
+use murre::import::ImportOptions;
+use murre::maintenance::CompactOptions;
 
 const EXAMPLES: &str = "Examples:
   murre demo                                       make sample tables, query them, show how
   murre serve                                      serve features.toml at 127.0.0.1:8815
   murre serve --feast-repo feature_repo            serve the definitions of a Feast repository
   murre serve --config murre.toml --log debug
+  murre import stats/*.parquet --feature-view driver_stats
+  murre maintain compact                           fold the files of online tables, drop superseded rows
   murre check-config --config murre.toml           show every setting, or everything that is wrong
   MURRE__ENGINE__THREADS=4 murre serve             any setting as a variable: MURRE__SECTION__KEY";
+
+const IMPORT_EXAMPLES: &str = "The rows go into the view's batch source. An Iceberg table that is missing is made, bucketed by key and sorted by
+key and time. Columns go by the source's names or by the view's; all files become visible at once, or none does.
+
+Examples:
+  murre import driver_stats.parquet --feature-view driver_stats
+  murre import s3://bucket/stats/ more.parquet --feature-view driver_stats --feast-repo feature_repo";
+
+const COMPACT_EXAMPLES: &str = "Of each entity key the latest row stays: the one with the greatest event timestamp, then created timestamp, then
+order of writes. Reads and writes go on meanwhile; files that are no longer needed stay for readers of old snapshots.
+
+Examples:
+  murre maintain compact --dry-run                 only say what would be done
+  murre maintain compact --feast-repo feature_repo --feature-view driver_stats";
 
 /// Arrow Flight server for feature stores over Apache Iceberg
 #[derive(Parser)]
@@ -29,18 +47,58 @@ pub(crate) enum Command {
     Serve(Settings),
     /// Make a sample feature store and run a point-in-time join over it
     Demo(DemoOptions),
+    /// Load Parquet files into a feature view's batch source
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import {
+        #[command(flatten)]
+        options: ImportOptions,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Keep online tables in shape
+    #[command(subcommand)]
+    Maintain(Maintain),
     /// Check configuration and feature definitions, and print the settings in force
     CheckConfig(Settings),
 }
 
+#[derive(Subcommand)]
+pub(crate) enum Maintain {
+    /// Fold the files of online tables and drop superseded rows
+    #[command(after_help = COMPACT_EXAMPLES)]
+    Compact {
+        #[command(flatten)]
+        options: CompactOptions,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Where the tables are and what they mean.
 #[derive(Args)]
-pub(crate) struct Settings {
+pub(crate) struct Place {
     /// Configuration file; defaults and variables alone without it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Feast feature repository: the folder of a feature_store.yaml [registry.path]
     #[arg(long, value_name = "DIR")]
     feast_repo: Option<PathBuf>,
+}
+
+impl Place {
+    pub(crate) fn load(self) -> Result<LoadedConfig> {
+        let flags = Flags {
+            feast_repo: self.feast_repo,
+            ..Flags::default()
+        };
+        Config::load(self.config.as_deref(), environment(), &flags)
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct Settings {
+    #[command(flatten)]
+    place: Place,
     /// Address and port to listen on [server.listen]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
@@ -56,10 +114,10 @@ impl Settings {
     pub(crate) fn load(self) -> Result<LoadedConfig> {
         let flags = Flags {
             listen: self.listen,
-            feast_repo: self.feast_repo,
+            feast_repo: self.place.feast_repo,
             log: self.log,
             insecure_allow_remote: self.insecure_allow_remote,
         };
-        Config::load(self.config.as_deref(), environment(), &flags)
+        Config::load(self.place.config.as_deref(), environment(), &flags)
     }
 }

@@ -25,6 +25,8 @@
 //! - [`historical`]: a historical request becomes an execution plan.
 //! - [`on_demand`]: features computed by code in the definitions.
 //! - [`ingest`]: rows that clients send become rows of tables and files.
+//! - [`maintenance`]: upkeep of online tables: compaction.
+//! - [`import`]: Parquet files become rows of a feature view, by one command.
 //! - [`staging`]: uploaded entity dataframes.
 //! - [`server`]: Arrow Flight.
 //! - [`demo`]: a sample feature store, made and queried by one command.
@@ -37,9 +39,12 @@ pub mod demo;
 pub mod engine;
 pub mod error;
 pub mod historical;
+pub mod import;
 pub mod ingest;
+pub mod maintenance;
 pub mod model;
 pub mod on_demand;
+pub mod online;
 pub mod proto;
 pub mod registry;
 pub mod server;

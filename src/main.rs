@@ -12,10 +12,10 @@ use murre::config::{Config, LoadedConfig, TelemetryConfig};
 use murre::demo;
 use murre::error::{Error, Result};
 use murre::server::{App, Overrides, ipc_guard};
-use murre::{registry, telemetry};
+use murre::{import, maintenance, registry, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, Maintain};
 
 /// Gives freed memory back to the system, in the background too. The C library's keeps what large uploads took.
 #[cfg(not(target_env = "msvc"))]
@@ -52,14 +52,42 @@ fn run(command: Command) -> Result<()> {
             block_on(serve(config))
         }
         Command::Demo(options) => {
-            telemetry::init(&TelemetryConfig {
-                log: "warn".to_owned(),
-                ..TelemetryConfig::default()
-            })?;
+            quiet()?;
             block_on(async { demo::run(options, stop_signal()?).await })
+        }
+        Command::Import { options, place } => {
+            let config = place.load()?.into_config();
+            quiet()?;
+            block_on(async { print(import::run(&config, &options).await?) })
+        }
+        Command::Maintain(Maintain::Compact { options, place }) => {
+            let config = place.load()?.into_config();
+            quiet()?;
+            block_on(async {
+                let reports = maintenance::compact(&config, &options).await?;
+                match reports.is_empty() {
+                    true => print("no online tables"),
+                    false => reports.into_iter().try_for_each(print),
+                }
+            })
         }
         Command::CheckConfig(settings) => block_on(check(settings.load()?)),
     }
+}
+
+/// Commands that show progress log nothing but warnings.
+fn quiet() -> Result<()> {
+    telemetry::init(&TelemetryConfig {
+        log: "warn".to_owned(),
+        ..TelemetryConfig::default()
+    })
+}
+
+fn print(line: impl std::fmt::Display) -> Result<()> {
+    writeln!(std::io::stdout(), "{line}").map_err(|source| Error::Io {
+        action: "print".to_owned(),
+        source,
+    })
 }
 
 fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
@@ -101,13 +129,8 @@ async fn check(loaded: LoadedConfig) -> Result<()> {
     let definitions = registry::check(&config.registry, &catalogs).await?;
     let views = definitions.feature_views().count();
     let text = format!(
-        "{}configuration is valid; {views} feature views are defined\n",
+        "{}configuration is valid; {views} feature views are defined",
         loaded.describe()
     );
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|source| Error::Io {
-            action: "print".to_owned(),
-            source,
-        })
+    print(text)
 }

@@ -1,24 +1,32 @@
 //! Commits that the Iceberg library has no transaction for. The library lets nobody else call `Catalog::update_table`
 //! with updates of their own, so that this talks to the catalog's back end itself.
 
+use std::collections::HashMap;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
-use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
-use sqlx::{AnyConnection, Connection};
+use iceberg::{MetadataLocation, Runtime, TableRequirement, TableUpdate};
+use sqlx::AnyPool;
+use sqlx::any::AnyPoolOptions;
 
 use super::{CatalogType, Catalogs, identifier};
 use crate::error::{Error, Result};
 use crate::model::TableName;
 
+/// Connections to one database that commits are made over.
+const CONNECTIONS: u32 = 4;
+/// After this, a database that gives no connection counts as unavailable.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
 /// What became of a commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The table has the new state.
-    Committed,
+    /// The table has the new state, which is this.
+    Committed(Box<Table>),
     /// Somebody else changed the table first; nothing happened.
     Conflict,
     /// The connection broke: it may have happened, now or later.
@@ -52,15 +60,43 @@ impl Catalogs {
         let url = sql.as_ref().and_then(super::sql::existing_database);
         let url = url.ok_or_else(|| Error::Unsupported {
             what: format!(
-                "replacing the rows of table `{name}` in a catalog that is not an SQL one"
+                "changing table `{name}` of catalog `{}`, which is not of type `sql`, in this way",
+                name.catalog
             ),
         })?;
         Ok(Arc::new(SqlCommitter {
             catalog,
-            url,
+            pool: self
+                .0
+                .pools
+                .of(&url)
+                .map_err(|error| Error::CatalogUnavailable {
+                    catalog: name.catalog.clone(),
+                    message: error.to_string(),
+                })?,
             namespace: identifier(name)?.namespace.join("."),
             table: name.name.clone(),
         }))
+    }
+}
+
+/// Open connections by the database's URL, which may hold a password.
+#[derive(Default)]
+pub(super) struct Pools(Mutex<HashMap<String, AnyPool>>);
+
+impl Pools {
+    fn of(&self, url: &str) -> Result<AnyPool, sqlx::Error> {
+        let mut pools = self.0.lock().expect("no holder panics");
+        if let Some(pool) = pools.get(url) {
+            return Ok(pool.clone());
+        }
+        sqlx::any::install_default_drivers();
+        let pool = AnyPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(CONNECT_LIMIT)
+            .connect_lazy(url)?;
+        pools.insert(url.to_owned(), pool.clone());
+        Ok(pool)
     }
 }
 
@@ -68,8 +104,7 @@ impl Catalogs {
 struct SqlCommitter {
     /// pyiceberg's name of it.
     catalog: String,
-    /// May hold a password.
-    url: String,
+    pool: AnyPool,
     namespace: String,
     table: String,
 }
@@ -101,26 +136,26 @@ impl TableCommitter for SqlCommitter {
             .write_to(base.file_io(), &new)
             .await
             .map_err(Error::iceberg("write table metadata"))?;
-        self.swap(old, &new.to_string()).await
+        let new = new.to_string();
+        let committed = with_metadata(base, metadata, Some(&new))?;
+        self.swap(old, &new, committed).await
     }
 }
 
 impl SqlCommitter {
-    async fn swap(&self, old: &str, new: &str) -> Result<Outcome> {
-        sqlx::any::install_default_drivers();
-        let mut connection = AnyConnection::connect(&self.url)
-            .await
-            .map_err(|error| self.unavailable(&error))?;
+    async fn swap(&self, old: &str, new: &str, committed: Table) -> Result<Outcome> {
+        let connection = self.pool.acquire().await;
+        let mut connection = connection.map_err(|error| self.unavailable(&error))?;
         let swapped = sqlx::query(SWAP)
             .bind(new)
             .bind(old)
             .bind(&self.catalog)
             .bind(&self.namespace)
             .bind(&self.table)
-            .execute(&mut connection)
+            .execute(&mut *connection)
             .await;
         match swapped {
-            Ok(done) if done.rows_affected() == 1 => Ok(Outcome::Committed),
+            Ok(done) if done.rows_affected() == 1 => Ok(Outcome::Committed(Box::new(committed))),
             Ok(_) => Ok(Outcome::Conflict),
             // The database answered that it did not do it.
             Err(error @ sqlx::Error::Database(_)) => Err(self.unavailable(&error)),
@@ -150,6 +185,24 @@ pub(crate) fn staged(base: &Table, updates: Vec<TableUpdate>) -> Result<TableMet
     }
     let built = builder.build().map_err(Error::iceberg("change table"))?;
     Ok(built.metadata)
+}
+
+/// `base` with other metadata, stored at `location` if it is.
+pub(crate) fn with_metadata(
+    base: &Table,
+    metadata: TableMetadata,
+    location: Option<&str>,
+) -> Result<Table> {
+    let table = Table::builder()
+        .file_io(base.file_io().clone())
+        .identifier(base.identifier().clone())
+        .metadata(Arc::new(metadata))
+        .runtime(Runtime::try_current().map_err(Error::iceberg("stage table"))?);
+    let table = match location {
+        Some(location) => table.metadata_location(location),
+        None => table,
+    };
+    table.build().map_err(Error::iceberg("stage table"))
 }
 
 fn next_location(old: &str, metadata: &TableMetadata) -> Result<MetadataLocation> {

@@ -42,6 +42,7 @@ pub struct Catalogs(Arc<Known>);
 struct Known {
     configured: BTreeMap<String, Entry>,
     defined: Defined,
+    pools: commit::Pools,
 }
 
 /// One catalog, opened or not.
@@ -122,6 +123,7 @@ impl Catalogs {
         Self(Arc::new(Known {
             configured: configured.into_iter().collect(),
             defined: Defined::default(),
+            pools: commit::Pools::default(),
         }))
     }
 

@@ -12,7 +12,7 @@ use crate::error::Result;
 /// Cuts a stream of batches.
 pub(super) struct Chunks<'a> {
     batches: BoxStream<'static, Result<RecordBatch>>,
-    columns: &'a Columns,
+    columns: Option<&'a Columns>,
     limit_bytes: usize,
     /// Pieces of the last batch that are not yet in a chunk.
     pieces: VecDeque<RecordBatch>,
@@ -26,8 +26,19 @@ impl<'a> Chunks<'a> {
         limit_bytes: usize,
     ) -> Self {
         Self {
+            columns: Some(columns),
+            ..Self::raw(batches, limit_bytes)
+        }
+    }
+
+    /// Chunks of `batches` as they are.
+    pub(super) fn raw(
+        batches: BoxStream<'static, Result<RecordBatch>>,
+        limit_bytes: usize,
+    ) -> Self {
+        Self {
             batches,
-            columns,
+            columns: None,
             limit_bytes,
             pieces: VecDeque::new(),
         }
@@ -41,7 +52,10 @@ impl<'a> Chunks<'a> {
                 break;
             };
             bytes += size(&piece);
-            chunk.push(self.columns.fit(&piece)?);
+            chunk.push(match self.columns {
+                Some(columns) => columns.fit(&piece)?,
+                None => piece,
+            });
         }
         Ok((!chunk.is_empty()).then_some(chunk))
     }

@@ -8,16 +8,27 @@ use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 
 use crate::error::{Error, Result};
-use crate::model::{FeatureSource, LogDestination, SourceLocation};
+use crate::model::{
+    FeatureSource, LogDestination, SourceLocation, TableName, WriteOutcome, WriteRequest,
+    WriteTarget,
+};
+use crate::registry::RegistryReader;
 use crate::source_rules::SourceRules;
 use crate::table::Tables;
+use crate::table::commit::{CommitHook, GroupCommit};
+use crate::table::online::OnlineLayout;
+pub use import::{OfflineWrite, Part};
 use locks::Locks;
+use online::{Features, Sequences};
 
 mod chunks;
 mod columns;
 mod files;
 mod fit;
+mod import;
 mod locks;
+mod offline;
+mod online;
 mod storable;
 mod table;
 #[cfg(test)]
@@ -49,16 +60,74 @@ pub struct Ingest {
     rules: SourceRules,
     locks: Locks,
     chunk_bytes: usize,
+    commits: GroupCommit,
+    hook: Hook,
+    features: Option<Features>,
+    sequences: Sequences,
+}
+
+/// Called with each new state of a table that rows of views are written to.
+#[derive(Clone, Default)]
+struct Hook(Option<CommitHook>);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Hook").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Ingest {
     /// A writer to these tables, under these rules.
     pub fn new(tables: Arc<Tables>, rules: SourceRules) -> Self {
         Self {
+            commits: GroupCommit::new(tables.catalogs().clone(), None),
             tables,
             rules,
             locks: Locks::default(),
             chunk_bytes: CHUNK_BYTES,
+            hook: Hook::default(),
+            features: None,
+            sequences: Sequences::default(),
+        }
+    }
+
+    /// The same for feature views too: those of a registry and others, with online tables of this layout.
+    #[must_use]
+    pub fn with_features(self, registry: Arc<dyn RegistryReader>, layout: OnlineLayout) -> Self {
+        Self {
+            features: Some(Features { registry, layout }),
+            ..self
+        }
+    }
+
+    /// The same, telling `hook` each new state of a table that rows of views were written to, before the writers know.
+    #[must_use]
+    pub fn with_commit_hook(self, hook: CommitHook) -> Self {
+        Self {
+            commits: GroupCommit::new(self.tables.catalogs().clone(), Some(Arc::clone(&hook))),
+            hook: Hook(Some(hook)),
+            ..self
+        }
+    }
+
+    fn tell(&self, name: &TableName, table: &iceberg::table::Table) {
+        if let Hook(Some(hook)) = &self.hook {
+            hook(name, table);
+        }
+    }
+
+    /// Writes rows of a feature view: to its online table or to its batch source, each created if it is missing. All
+    /// rows become visible in one snapshot or none does. A write of an idempotency key that was committed before is
+    /// answered, not repeated.
+    ///
+    /// # Errors
+    /// [`Error::SchemaMismatch`] and [`Error::TypeNotWidened`] naming a column; [`Error::FeatureViewNotFound`] for a view
+    /// that nothing is known of; [`Error::Unsupported`] for catalogs that cannot be committed to like this;
+    /// [`Error::CatalogUnavailable`], also if it is not known whether the rows were written.
+    pub async fn write_view(&self, request: WriteRequest, rows: Rows) -> Result<WriteOutcome> {
+        match request.to {
+            WriteTarget::Online => self.write_online(request, rows).await,
+            WriteTarget::Offline => self.write_offline(request, rows).await,
         }
     }
 

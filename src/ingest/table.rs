@@ -17,6 +17,7 @@ use crate::catalog::Catalogs;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::table::commit::{self, NewTable, Replacement};
+use crate::table::layout::PartitionBy;
 use crate::table::write::{arrow_schema, write};
 
 impl Ingest {
@@ -67,26 +68,30 @@ impl Ingest {
     }
 
     async fn create_with(&self, name: &TableName, rows: Rows) -> Result<u64> {
-        let schema = storable(&rows.schema)?;
+        let (table, created) = self.create(name, &rows.schema, Layout::default()).await?;
+        let columns = created_columns(name, &rows.schema, &table)?;
+        let written = self.write(&table, &columns, rows).await;
+        self.append_files(name, created.settle(written).await?)
+            .await
+    }
+
+    /// Creates a table for rows of this schema. It goes again unless its guard is settled with rows.
+    pub(super) async fn create(
+        &self,
+        name: &TableName,
+        schema: &Schema,
+        layout: Layout,
+    ) -> Result<(Table, Created)> {
+        let schema = storable(schema)?;
         let new = NewTable {
             schema: arrow_schema_to_schema_auto_assign_ids(&schema)
                 .map_err(Error::iceberg("plan columns"))?,
-            partition_by: Vec::new(),
-            sort_by: Vec::new(),
+            partition_by: layout.partition_by,
+            sort_by: layout.sort_by,
         };
         let catalogs = self.tables.catalogs();
         let table = commit::create_table(catalogs, name, new).await?;
-        let mut created = Created(Some((catalogs.clone(), name.clone())));
-        let columns = created_columns(name, &rows.schema, &table)?;
-        let written = self.write(&table, &columns, rows).await;
-        let undo = created.0.take();
-        match (written, undo) {
-            (Err(error), Some((catalogs, name))) => {
-                drop_empty(&catalogs, &name).await;
-                Err(error)
-            }
-            (written, _) => self.append_files(name, written?).await,
-        }
+        Ok((table, Created(Some((catalogs.clone(), name.clone())))))
     }
 
     async fn replace(&self, name: &TableName, rows: Rows) -> Result<u64> {
@@ -100,7 +105,12 @@ impl Ingest {
     }
 
     /// Writes all rows as files that nothing refers to yet.
-    async fn write(&self, table: &Table, columns: &Columns, rows: Rows) -> Result<Written> {
+    pub(super) async fn write(
+        &self,
+        table: &Table,
+        columns: &Columns,
+        rows: Rows,
+    ) -> Result<Written> {
         let mut chunks = Chunks::new(rows.batches, columns, self.chunk_bytes);
         let mut written = Written::default();
         while let Some(chunk) = next_written(&mut chunks, table).await.transpose() {
@@ -118,7 +128,7 @@ impl Ingest {
         Ok(written)
     }
 
-    async fn append_files(&self, name: &TableName, written: Written) -> Result<u64> {
+    pub(super) async fn append_files(&self, name: &TableName, written: Written) -> Result<u64> {
         if !written.files.is_empty() {
             let _turn = self.locks.hold(&format!("commit {name:?}")).await;
             commit::append(self.tables.catalogs(), name, written.files).await?;
@@ -128,9 +138,9 @@ impl Ingest {
 }
 
 #[derive(Default)]
-struct Written {
-    files: Vec<DataFile>,
-    rows: u64,
+pub(super) struct Written {
+    pub(super) files: Vec<DataFile>,
+    pub(super) rows: u64,
 }
 
 async fn next_written(
@@ -145,7 +155,7 @@ async fn next_written(
 }
 
 /// Removes files that no commit was tried with, as far as it goes.
-async fn discard(table: &Table, files: &[DataFile]) {
+pub(super) async fn discard(table: &Table, files: impl IntoIterator<Item = &DataFile>) {
     for file in files {
         if let Err(error) = table.file_io().delete(file.file_path()).await {
             tracing::warn!(path = file.file_path(), %error, "a file that no table refers to stays");
@@ -153,13 +163,39 @@ async fn discard(table: &Table, files: &[DataFile]) {
     }
 }
 
-fn created_columns(name: &TableName, sent: &Schema, table: &Table) -> Result<Columns> {
+/// Work for a processor, on a thread that may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::internal("prepare rows", error))?
+}
+
+pub(super) fn created_columns(name: &TableName, sent: &Schema, table: &Table) -> Result<Columns> {
     let target = Arc::new(arrow_schema(table)?);
     Columns::new(&format!("table `{name}`"), sent, target, &BTreeMap::new())
 }
 
+/// How the rows of a new table lie in files; the default says nothing about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) partition_by: Vec<PartitionBy>,
+    pub(super) sort_by: Vec<String>,
+}
+
 /// Drops a table that was created for rows that then did not come, also where the request was cancelled.
-struct Created(Option<(Catalogs, TableName)>);
+pub(super) struct Created(Option<(Catalogs, TableName)>);
+
+impl Created {
+    /// The table stays if its rows came, and goes otherwise.
+    pub(super) async fn settle<T>(mut self, written: Result<T>) -> Result<T> {
+        let undo = self.0.take();
+        if let (Err(_), Some((catalogs, name))) = (&written, undo) {
+            drop_empty(&catalogs, &name).await;
+        }
+        written
+    }
+}
 
 impl Drop for Created {
     fn drop(&mut self) {

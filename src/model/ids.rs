@@ -14,6 +14,21 @@ pub struct FeatureRef {
     pub feature: String,
 }
 
+impl FeatureRef {
+    /// Features by view, in order of first appearance, each once.
+    pub fn grouped(refs: &[Self]) -> Vec<(&str, Vec<String>)> {
+        let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+        for Self { view, feature } in refs {
+            match groups.iter_mut().find(|(name, _)| name == view) {
+                Some((_, features)) if features.contains(feature) => {}
+                Some((_, features)) => features.push(feature.clone()),
+                None => groups.push((view, vec![feature.clone()])),
+            }
+        }
+        groups
+    }
+}
+
 impl FromStr for FeatureRef {
     type Err = Error;
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{FeatureSelection, Ttl};
+use super::{FeatureSelection, SnapshotId, Ttl};
 use crate::error::Error;
 
 /// A type that a join key can have: those that Feast's entity keys can hold.
@@ -227,6 +227,32 @@ pub struct WriteRequest {
     pub idempotency_key: Option<String>,
     /// The view's definition, from a client that knows; otherwise the registry's, or that of the table.
     pub definition: Option<OnlineDefinition>,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteOutcome {
+    /// Table or file that has the rows.
+    pub table: String,
+    /// Snapshot that made them visible, if one did.
+    pub snapshot: Option<SnapshotId>,
+    /// Rows of this logical write.
+    pub rows: u64,
+    /// Whether an earlier write of the same idempotency key had written them.
+    pub replayed: bool,
+    /// For reads that must see them; of online writes.
+    pub token: Option<WriteToken>,
+}
+
+/// What became of an update or a teardown: the tables that changed, or that would change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpdateOutcome {
+    /// Tables that were created.
+    pub created: Vec<String>,
+    /// Tables whose columns or definition changed.
+    pub evolved: Vec<String>,
+    /// Tables that were dropped.
+    pub dropped: Vec<String>,
 }
 
 /// Online tables to create, evolve and drop.

@@ -69,6 +69,16 @@ impl Registry {
         self.with_inputs(named)
     }
 
+    /// Whether a view, an on-demand view or an alias has this name.
+    pub fn knows(&self, name: &str) -> bool {
+        let projections = self
+            .feature_services
+            .values()
+            .flat_map(|service| &service.projections);
+        let mut aliases = projections.filter_map(|projection| projection.alias.as_deref());
+        self.definition(name).is_some() || aliases.any(|alias| alias == name)
+    }
+
     /// The feature view of this name.
     ///
     /// # Errors
@@ -89,7 +99,7 @@ impl Registry {
 
     fn resolve_refs(&self, refs: &[FeatureRef]) -> Result<Vec<Named>> {
         check_not_empty(refs)?;
-        grouped(refs)
+        FeatureRef::grouped(refs)
             .into_iter()
             .map(|(name, features)| self.resolve_name(name, &features))
             .collect()
@@ -222,16 +232,4 @@ fn check_not_empty<T>(features: &[T]) -> Result<()> {
         )),
         _ => Ok(()),
     }
-}
-
-fn grouped(refs: &[FeatureRef]) -> Vec<(&str, Vec<String>)> {
-    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
-    for FeatureRef { view, feature } in refs {
-        match groups.iter_mut().find(|(name, _)| name == view) {
-            Some((_, features)) if features.contains(feature) => {}
-            Some((_, features)) => features.push(feature.clone()),
-            None => groups.push((view, vec![feature.clone()])),
-        }
-    }
-    groups
 }

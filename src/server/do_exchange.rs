@@ -1,4 +1,5 @@
-//! DoExchange: an entity dataframe goes up and its training set comes down on the same call.
+//! DoExchange: an entity dataframe goes up and its training set comes down on the same call. Online requests open a
+//! channel instead.
 //!
 //! The dataframe is read to its end before the answer begins: every feature scan is bounded by its keys and times.
 
@@ -9,10 +10,10 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use futures::stream::{BoxStream, Stream, TryStreamExt};
 use tonic::Status;
 
-use super::{Services, descriptor, encode, feast, historical, ipc_guard, ticket};
+use super::{Services, descriptor, encode, feast, historical, ipc_guard, online, ticket};
 use crate::error::{Error, Result};
 use crate::historical::EntityFrame;
-use crate::model::Principal;
+use crate::model::{Principal, Request};
 
 /// Reads the dataframe, plans the descriptor's request over it and streams the rows.
 pub(crate) async fn run(
@@ -25,7 +26,10 @@ pub(crate) async fn run(
     if ticket::is_feast(&command) {
         return feast::exchange(services, principal, &command, upload).await;
     }
-    let request = historical::decode_attached(&command)?;
+    let request = match ticket::decode(&command)? {
+        Request::Online(request) => return online::exchange(services, request, upload).await,
+        other => historical::without_entity(other)?,
+    };
     let schema = upload.schema().await?;
     let (frame, memory) = collect(services, schema, upload.into_batches()).await?;
     let plan = services

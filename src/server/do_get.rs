@@ -3,9 +3,9 @@
 use arrow_flight::{FlightData, Ticket};
 use futures::stream::BoxStream;
 
-use super::{Services, encode, feast, historical, ticket};
+use super::{Services, encode, feast, historical, online, ticket};
 use crate::error::Result;
-use crate::model::Principal;
+use crate::model::{Principal, Request};
 
 /// Plans the ticket's request and streams its rows.
 pub(crate) async fn run(
@@ -16,7 +16,10 @@ pub(crate) async fn run(
     if ticket::is_feast(&ticket) {
         return feast::get(services, principal, &ticket).await;
     }
-    let request = historical::decode(&ticket)?;
+    let request = match ticket::decode(&ticket)? {
+        Request::Online(request) => return online::get(services, &request).await,
+        other => historical::with_entity(other)?,
+    };
     let plan = historical::plan(services, principal, &request).await?;
     Ok(encode::flight_data(plan.schema(), plan.execute()?))
 }

@@ -1,14 +1,16 @@
-//! DoPut: an entity dataframe comes in and is staged; the answer is the id to ask with.
+//! DoPut: an entity dataframe comes in and is staged, or rows of a feature view come in and are stored.
 
 use arrow_flight::{FlightData, PutResult};
 use chrono::SubsecRound;
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use tonic::Status;
 
+use super::ipc_guard::GuardedStream;
 use super::{Services, descriptor, feast, ipc_guard, ticket};
 use crate::error::{Error, Result};
-use crate::model::{Principal, Request};
-use crate::proto::v1::UploadEntitiesResult;
+use crate::ingest::Rows;
+use crate::model::{Principal, Request, WriteRequest};
+use crate::proto::v1::{UploadEntitiesResult, WriteResult};
 use crate::staging::StagedUpload;
 
 /// Stages the stream and answers with an [`UploadEntitiesResult`]; Feast's commands go their own way.
@@ -24,10 +26,11 @@ pub(crate) async fn run(
     }
     match ticket::decode(&command)? {
         Request::UploadEntities { project } => check_project(services, project).await?,
+        Request::Write(request) => return write(services, request, upload).await,
         other => {
             return Err(Error::invalid(
                 other.kind(),
-                "expected `upload_entities`; a DoPut keeps an entity dataframe",
+                "expected `upload_entities` or `write`; a DoPut keeps an entity dataframe or stores rows",
             ));
         }
     }
@@ -36,12 +39,35 @@ pub(crate) async fn run(
         .staging
         .put(principal, schema, upload.into_batches())
         .await?;
-    Ok(stream::once(async move {
-        Ok(PutResult {
-            app_metadata: answer(&staged)?.into(),
-        })
-    })
-    .boxed())
+    Ok(answered(answer(&staged)?))
+}
+
+fn answered(json: Vec<u8>) -> BoxStream<'static, Result<PutResult>> {
+    let result = PutResult {
+        app_metadata: json.into(),
+    };
+    stream::once(std::future::ready(Ok(result))).boxed()
+}
+
+/// Stores rows of a feature view and answers with a [`WriteResult`].
+async fn write(
+    services: &Services,
+    request: WriteRequest,
+    mut upload: GuardedStream,
+) -> Result<BoxStream<'static, Result<PutResult>>> {
+    let rows = Rows {
+        schema: upload.schema().await?,
+        batches: upload.into_batches(),
+    };
+    let written = services.ingest.write_view(request, rows).await?;
+    let result = WriteResult {
+        table: written.table,
+        snapshot_id: written.snapshot.map(|snapshot| snapshot.0),
+        rows: written.rows,
+        replayed: written.replayed,
+        token: written.token.map(|token| token.to_string()),
+    };
+    json(&result).map(answered)
 }
 
 async fn check_project(services: &Services, project: Option<String>) -> Result<()> {
@@ -64,7 +90,11 @@ fn answer(staged: &StagedUpload) -> Result<Vec<u8>> {
         rows: staged.rows,
         expires_at: Some(staged.expires_at.trunc_subsecs(3).into()),
     };
-    serde_json::to_vec(&result).map_err(|error| Error::internal("write the answer of DoPut", error))
+    json(&result)
+}
+
+fn json(result: &impl serde::Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(result).map_err(|error| Error::internal("write the answer of DoPut", error))
 }
 
 #[cfg(test)]

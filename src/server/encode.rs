@@ -28,6 +28,14 @@ where
     encoder(schema, pieces).map_err(from_flight).boxed()
 }
 
+/// The schema, then one message for each batch, whatever its size: who sent a batch up can count on one coming down.
+pub(crate) fn channel(
+    schema: SchemaRef,
+    batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+) -> BoxStream<'static, Result<FlightData>> {
+    encoder(schema, batches).map_err(from_flight).boxed()
+}
+
 /// The schema that [`flight_data`] sends for a result of this schema; dictionaries are sent as their values.
 pub(crate) fn schema_on_wire(schema: SchemaRef) -> SchemaRef {
     encoder(schema, stream::empty())

@@ -10,7 +10,12 @@ use crate::model::{EntitySource, HistoricalRequest, Principal, Request};
 
 /// Decodes a request that must be a historical one, with an entity source.
 pub(super) fn decode(bytes: &Bytes) -> Result<HistoricalRequest> {
-    let request = decode_any_entity(bytes)?;
+    with_entity(ticket::decode(bytes)?)
+}
+
+/// A request that must be a historical one, with an entity source.
+pub(super) fn with_entity(request: Request) -> Result<HistoricalRequest> {
+    let request = any_entity(request)?;
     match request.entity {
         EntitySource::Attached => Err(Error::invalid(
             "historical.entity",
@@ -23,9 +28,9 @@ pub(super) fn decode(bytes: &Bytes) -> Result<HistoricalRequest> {
     }
 }
 
-/// Decodes a request that must be a historical one whose entity dataframe comes on the same call.
-pub(super) fn decode_attached(bytes: &Bytes) -> Result<HistoricalRequest> {
-    let request = decode_any_entity(bytes)?;
+/// A request that must be a historical one whose entity dataframe comes on the same call.
+pub(super) fn without_entity(request: Request) -> Result<HistoricalRequest> {
+    let request = any_entity(request)?;
     match request.entity {
         EntitySource::Attached => Ok(request),
         EntitySource::Staged(_)
@@ -38,8 +43,8 @@ pub(super) fn decode_attached(bytes: &Bytes) -> Result<HistoricalRequest> {
     }
 }
 
-fn decode_any_entity(bytes: &Bytes) -> Result<HistoricalRequest> {
-    match ticket::decode(bytes)? {
+fn any_entity(request: Request) -> Result<HistoricalRequest> {
+    match request {
         Request::Historical(request) => Ok(request),
         other => Err(Error::invalid(
             other.kind(),
@@ -100,10 +105,11 @@ mod tests {
 
     #[test]
     fn a_call_with_a_dataframe_takes_no_second_one() {
-        assert!(decode_attached(&Bytes::from_static(ATTACHED.as_bytes())).is_ok());
-        let error = decode_attached(&Bytes::from_static(STAGED.as_bytes()))
-            .unwrap_err()
-            .to_string();
+        let attached = |json: &'static str| {
+            without_entity(ticket::decode(&Bytes::from_static(json.as_bytes())).unwrap())
+        };
+        assert!(attached(ATTACHED).is_ok());
+        let error = attached(STAGED).unwrap_err().to_string();
         assert!(
             error.starts_with("historical.entity: expected no entity"),
             "{error}"

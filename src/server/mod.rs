@@ -3,7 +3,7 @@
 //! - `flight`: the service, one line per RPC; `do_get`, `do_put`, `do_exchange`, `do_action`, `info` are its families.
 //! - `ticket`: requests on the wire, and the routing between the dialects that share the port.
 //! - `feast`: the dialect of Feast's remote offline store.
-//! - `descriptor`, `historical`: what the families have in common.
+//! - `descriptor`, `historical`, `online`: what the families have in common.
 //! - `ipc_guard`: the only door for Arrow data from outside. `encode`: the only one for Arrow data going out.
 //! - `rpc`, `status`: a call's span and identity, and its errors on the wire.
 //! - `listen`: sockets, transport settings and the drain.
@@ -22,6 +22,7 @@ mod historical;
 mod info;
 pub mod ipc_guard;
 mod listen;
+mod online;
 mod rpc;
 mod status;
 mod ticket;
@@ -30,18 +31,21 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
-use crate::catalog::Catalogs;
+use crate::catalog::{CatalogHandle, Catalogs};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, RegistryType, ServerConfig};
+use crate::config::{Config, OnlineConfig, RegistryType, ServerConfig};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::historical::Historical;
 use crate::ingest::Ingest;
 use crate::on_demand::Evaluator;
+use crate::online::{OnlineReader, OnlineSources};
 use crate::registry::RegistryReader;
 use crate::source_rules::SourceRules;
 use crate::staging::{Staging, Sweeper};
+use crate::table::online::OnlineLayout;
 use crate::table::{FooterCache, TableCacheConfig, Tables};
 use ipc_guard::IpcLimits;
 
@@ -55,9 +59,22 @@ struct Services {
     engine: Arc<Engine>,
     tables: Arc<Tables>,
     ingest: Ingest,
+    online: Arc<OnlineReader>,
     rules: SourceRules,
     limits: IpcLimits,
     _sweeper: Sweeper,
+    _follower: AbortOnDrop,
+    _online_catalog: Option<CatalogHandle>,
+}
+
+/// A task that ends with the server.
+#[derive(Debug)]
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What a test puts in the place of the real thing.
@@ -83,6 +100,7 @@ impl App {
         let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let catalogs = Catalogs::connect(&config.catalogs)?;
         let registry = crate::registry::open(&config.registry, &catalogs)?;
+        let (online_config, online_catalog) = online_place(&config, &catalogs)?;
         let staging = Arc::new(Staging::try_new(&config.staging, Arc::clone(&clock))?);
         let sweeper = staging.sweep_in_background();
         let caches = TableCacheConfig {
@@ -101,7 +119,20 @@ impl App {
         )
         .with_entity_sql(config.entity_sql.clone(), Arc::clone(&clock))
         .with_evaluator(Arc::new(Evaluator::new(config.on_demand.clone())));
-        let ingest = Ingest::new(Arc::clone(&tables), rules.clone());
+        let online = OnlineReader::try_new(
+            &online_config,
+            OnlineSources {
+                registry: Arc::clone(&registry),
+                tables: Arc::clone(&tables),
+                layout: OnlineLayout::new(&online_config),
+                clock: Arc::clone(&clock),
+            },
+        )?;
+        let follower = AbortOnDrop(online.follow_in_background());
+        let reader = Arc::clone(&online);
+        let ingest = Ingest::new(Arc::clone(&tables), rules.clone())
+            .with_features(Arc::clone(&registry), online.layout().clone())
+            .with_commit_hook(Arc::new(move |name, table| reader.committed(name, table)));
         let limits = IpcLimits {
             max_message_bytes: config.server.max_message_size.as_u64(),
             max_decoded_bytes: config.engine.memory_limit_bytes(),
@@ -115,9 +146,12 @@ impl App {
             engine,
             tables,
             ingest,
+            online,
             rules,
             limits,
             _sweeper: sweeper,
+            _follower: follower,
+            _online_catalog: online_catalog,
         });
         Ok(Self {
             services,
@@ -157,4 +191,25 @@ fn source_rules(config: &Config) -> SourceRules {
         RegistryType::Toml => None,
     };
     SourceRules::new(config.sources.clone(), loopback_only, repo)
+}
+
+/// Where online tables are: what the configuration names, or else what a served feature repository says.
+///
+/// # Errors
+/// [`Error::InvalidConfig`](crate::error::Error::InvalidConfig) for a repository's block that is wrong.
+pub(crate) fn online_place(
+    config: &Config,
+    catalogs: &Catalogs,
+) -> Result<(OnlineConfig, Option<CatalogHandle>)> {
+    let named = !config.online.catalog.is_empty();
+    if named || config.registry.kind != RegistryType::Feast {
+        return Ok((config.online.clone(), None));
+    }
+    let store = crate::registry::feast::online_store(&config.registry.path, &config.online)?;
+    let handle = catalogs.define(&store.catalog_name, store.catalog)?;
+    let online = OnlineConfig {
+        catalog: handle.name.clone(),
+        ..store.online
+    };
+    Ok((online, Some(handle)))
 }

@@ -8,9 +8,19 @@ use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{ErrorKind, TableCreation};
 
+mod change;
+mod evolve;
+mod group;
 mod replace;
+mod snapshot;
+mod summary;
 
+pub use change::{Change, Committed, commit_change, current_sequence};
+pub use evolve::column_updates;
+pub use group::{CommitHook, GroupCommit, Receipt, Submission};
 pub use replace::Replacement;
+pub use snapshot::Removed;
+pub use summary::{IDEMPOTENCY_KEYS, KnownWrite, MAX_SEQUENCE, known_write, max_sequence};
 
 use super::layout::{PartitionBy, partition_spec, sort_order};
 use crate::catalog::{Catalogs, identifier, table_error};
@@ -39,16 +49,30 @@ pub struct NewTable {
 /// # Errors
 /// [`Error::AlreadyExists`] for the table; [`Error::InvalidRequest`] if the layout names an unknown column.
 pub async fn create_table(catalogs: &Catalogs, name: &TableName, new: NewTable) -> Result<Table> {
+    create_table_with(catalogs, name, new, HashMap::new()).await
+}
+
+/// [`create_table`] with properties.
+///
+/// # Errors
+/// As [`create_table`].
+pub async fn create_table_with(
+    catalogs: &Catalogs,
+    name: &TableName,
+    new: NewTable,
+    mut properties: HashMap<String, String>,
+) -> Result<Table> {
+    properties.insert(
+        TableProperties::PROPERTY_COMMIT_NUM_RETRIES.to_owned(),
+        COMMIT_RETRIES.to_owned(),
+    );
     let catalog = catalogs.get_or_create(&name.catalog).await?;
     let namespace = identifier(name)?.namespace;
     let creation = TableCreation::builder()
         .name(name.name.clone())
         .partition_spec(partition_spec(&new.schema, &new.partition_by)?)
         .sort_order(sort_order(&new.schema, &new.sort_by)?)
-        .properties([(
-            TableProperties::PROPERTY_COMMIT_NUM_RETRIES.to_owned(),
-            COMMIT_RETRIES.to_owned(),
-        )])
+        .properties(properties)
         .schema(new.schema)
         .build();
     match catalog.create_namespace(&namespace, HashMap::new()).await {
@@ -129,6 +153,26 @@ pub async fn drop_if_empty(catalogs: &Catalogs, name: &TableName) -> Result<()> 
     let catalog = catalogs.get(&name.catalog).await?;
     let dropped = catalog.drop_table(&identifier(name)?).await;
     dropped.map_err(|error| table_error(name, error))
+}
+
+/// Drops a table with all its files, which a folder of its own must hold: one that is called as the table is. Files
+/// elsewhere stay.
+///
+/// # Errors
+/// [`Error::TableNotFound`]; what the catalog or the storage fails with.
+pub async fn drop_table(catalogs: &Catalogs, name: &TableName, table: &Table) -> Result<()> {
+    let catalog = catalogs.get(&name.catalog).await?;
+    let dropped = catalog.drop_table(&identifier(name)?).await;
+    dropped.map_err(|error| table_error(name, error))?;
+    let location = table.metadata().location().trim_end_matches('/');
+    if location.rsplit('/').next() != Some(name.name.as_str()) {
+        tracing::warn!(table = %name, location, "the files of a dropped table stay");
+        return Ok(());
+    }
+    let deleted = table.file_io().delete_prefix(format!("{location}/")).await;
+    deleted.map_err(Error::iceberg(format!(
+        "delete the files of table `{name}`"
+    )))
 }
 
 /// Whether the catalog says that somebody else was first, so that nothing was committed.

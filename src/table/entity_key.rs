@@ -199,11 +199,16 @@ pub fn key_column(key: &KeyField, column: &ArrayRef) -> Result<ArrayRef> {
         .map_err(Error::arrow("read join keys"))
 }
 
-/// The bucket of an entity key among `buckets`; never fails, and agrees with every other engine.
-pub fn bucket_of(entity_key: &[u8], buckets: u32) -> u32 {
+/// The hash of an entity key that its bucket is made of.
+pub fn key_hash(entity_key: &[u8]) -> u32 {
     let mut bytes = entity_key;
-    let hash = murmur3::murmur3_32(&mut bytes, 0).unwrap_or_default();
-    (hash & 0x7fff_ffff) % buckets.max(1)
+    // Reading from memory cannot fail.
+    murmur3::murmur3_32(&mut bytes, 0).unwrap_or_default() & 0x7fff_ffff
+}
+
+/// The bucket of an entity key among `buckets`, as every other engine computes it.
+pub fn bucket_of(entity_key: &[u8], buckets: u32) -> u32 {
+    key_hash(entity_key) % buckets.max(1)
 }
 
 /// The entity keys of a batch that has the join key columns.

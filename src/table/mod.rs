@@ -15,6 +15,7 @@ use bytesize::ByteSize;
 use iceberg::spec::{
     DEFAULT_SCHEMA_NAME_MAPPING, NameMapping, NestedFieldRef, SchemaRef, SnapshotRef, TableMetadata,
 };
+use iceberg::table::Table;
 use serde::Deserialize;
 
 use crate::catalog::Catalogs;
@@ -35,7 +36,7 @@ mod tests;
 mod type_names;
 pub mod write;
 
-pub use files::FileIndex;
+pub use files::{FileEntry, FileIndex};
 pub use layout::{KeyFilter, ScanFilter, SortedKeys};
 use manifests::ManifestCache;
 use parquet::{ParquetFiles, ParquetSource};
@@ -102,6 +103,19 @@ impl Tables {
     /// file is of a kind that cannot be read.
     pub async fn pin(&self, name: &TableName, pin: Option<TablePin>) -> Result<PinnedTable> {
         let table = self.catalogs.load_table(name).await?;
+        self.pin_loaded(name, &table, pin).await
+    }
+
+    /// The same for a table that the catalog has just shown.
+    ///
+    /// # Errors
+    /// As [`Tables::pin`].
+    pub async fn pin_loaded(
+        &self,
+        name: &TableName,
+        table: &Table,
+        pin: Option<TablePin>,
+    ) -> Result<PinnedTable> {
         let metadata = table.metadata();
         let (snapshot, schema) = match pin {
             None => (
@@ -111,7 +125,7 @@ impl Tables {
             Some(pin) => earlier(metadata, name, pin)?,
         };
         let files = match &snapshot {
-            Some(snapshot) => self.manifests.file_index(&table, name, snapshot).await?,
+            Some(snapshot) => self.manifests.file_index(table, name, snapshot).await?,
             None => Arc::new(FileIndex::new([])),
         };
         let snapshot = snapshot.map(|snapshot| SnapshotId(snapshot.snapshot_id()));
@@ -259,6 +273,18 @@ impl PinnedTable {
     /// Access to the table's files.
     pub fn store(&self) -> &FileStore {
         &self.0.store
+    }
+
+    /// The same table with only these of its files.
+    pub fn with_files(&self, files: impl IntoIterator<Item = Arc<FileEntry>>) -> Self {
+        Self(Arc::new(Pinned {
+            name: self.0.name.clone(),
+            pin: self.0.pin,
+            schema: Arc::clone(&self.0.schema),
+            store: self.0.store.clone(),
+            files: Arc::new(FileIndex::new(files)),
+            field_ids: self.0.field_ids.clone(),
+        }))
     }
 
     /// All live data files.

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entity_key::key_array;
 use super::layout::PartitionBy;
+use crate::config::OnlineConfig;
 use crate::error::{Error, Result};
 use crate::model::{
     DeclaredFeature, KeyField, KeyType, OnlineDefinition, PartitionStrategy, TableName, Ttl,
@@ -66,6 +67,20 @@ pub struct OnlineLayout {
 }
 
 impl OnlineLayout {
+    /// The layout that the configuration asks for; no catalog stands for `default`.
+    pub fn new(config: &OnlineConfig) -> Self {
+        let catalog = match config.catalog.as_str() {
+            "" => "default",
+            named => named,
+        };
+        Self {
+            catalog: catalog.to_owned(),
+            namespace: config.namespace_levels(),
+            strategy: config.partition_strategy,
+            partition_count: config.partition_count,
+        }
+    }
+
     /// The table of a view: `<project>_<view>` or `<project>_<view>_v<version>`, as Feast's own stores name them. Other
     /// characters than letters, digits, `-` and `_` become `_`; [`check_owner`] tells tables apart that share a name.
     pub fn table_name(&self, project: &str, view: &ViewVersion) -> TableName {

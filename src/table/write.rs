@@ -5,15 +5,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{
-    SortColumn, SortOptions, cast, concat_batches, lexsort_to_indices, partition, take_record_batch,
-};
+use arrow::compute::{SortColumn, SortOptions, cast, concat_batches, partition, take_record_batch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use iceberg::arrow::{PartitionValueCalculator, arrow_struct_to_literal, schema_to_arrow_schema};
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, Literal, NullOrder, PartitionKey, SortDirection,
-    Struct,
+    DataContentType, DataFile, DataFileFormat, Literal, NullOrder, PartitionKey, PartitionSpecRef,
+    SortDirection, Struct,
 };
 use iceberg::table::Table;
 use iceberg::transform::create_transform_function;
@@ -22,18 +20,21 @@ use iceberg::writer::file_writer::location_generator::{
     DefaultFileNameGenerator, DefaultLocationGenerator,
 };
 use iceberg::writer::file_writer::rolling_writer::RollingFileWriterBuilder;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
+mod properties;
+mod sort;
+
+pub use properties::FileStyle;
+
 /// Rows handed to the Parquet writer at a time; a file is rolled between two of them.
 const SLICE_ROWS: usize = 64 * 1024;
-const ROW_GROUP_ROWS: usize = 128 * 1024;
-/// Small pages, because point-in-time joins fetch few rows of many.
-const PAGE_ROWS: usize = 8 * 1024;
-const FILE_BYTES: usize = 256 * 1024 * 1024;
+/// A file is rolled once it has so many bytes.
+pub(crate) const FILE_BYTES: usize = 256 * 1024 * 1024;
 const OPEN_FILES: usize = 4;
 
 type FileBuilder = RollingFileWriterBuilder<
@@ -49,26 +50,115 @@ type FileBuilder = RollingFileWriterBuilder<
 /// # Errors
 /// [`Error::SchemaMismatch`] for a missing column or another type; storage and Parquet failures.
 pub async fn write(table: &Table, batches: &[RecordBatch]) -> Result<Vec<DataFile>> {
-    let schema = Arc::new(arrow_schema(table)?);
-    let batches: Vec<RecordBatch> = batches
-        .iter()
-        .map(|batch| conform(batch, &schema))
-        .collect::<Result<_>>()?;
-    let batch = concat_batches(&schema, &batches).map_err(Error::arrow("join batches"))?;
-    if batch.num_rows() == 0 {
-        return Ok(Vec::new());
-    }
-    let batch = sort(table, &batch)?;
-    let builder = file_builder(table)?;
-    let writes: Vec<_> = runs(table, &batch)?
-        .into_iter()
-        .map(|run| write_run(table, &builder, &batch, run))
-        .collect();
+    let spec = Arc::clone(table.metadata().default_partition_spec());
+    write_as(table, &spec, FileStyle::Scanned, batches.to_vec()).await
+}
+
+/// [`write()`] under any of the table's partition specs and for any use. Sorting and encoding run on threads that may
+/// block.
+///
+/// # Errors
+/// As [`write()`].
+pub async fn write_as(
+    table: &Table,
+    spec: &PartitionSpecRef,
+    style: FileStyle,
+    batches: Vec<RecordBatch>,
+) -> Result<Vec<DataFile>> {
+    let plan = Plan {
+        table: table.clone(),
+        spec: Arc::clone(spec),
+        style,
+    };
+    let prepared = blocking(move || {
+        let prepared = plan.prepare(&batches)?;
+        Ok((plan, prepared))
+    });
+    let (plan, (batch, runs)) = prepared.await?;
+    let (plan, runtime) = (Arc::new(plan), Handle::current());
+    let writes = runs.into_iter().map(|run| {
+        let (plan, batch, runtime) = (Arc::clone(&plan), batch.clone(), runtime.clone());
+        blocking(move || runtime.block_on(plan.write_run(&batch, run)))
+    });
     let files: Vec<Vec<DataFile>> = futures::stream::iter(writes)
         .buffered(OPEN_FILES)
         .try_collect()
         .await?;
     Ok(files.into_iter().flatten().collect())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = spawn_blocking(work).await;
+    done.map_err(|error| Error::internal("write data files", error))?
+}
+
+/// The number of partitions that a batch with the table's columns touches under a spec.
+///
+/// # Errors
+/// [`Error::Iceberg`] if the partition values cannot be computed.
+pub fn partitions(table: &Table, spec: &PartitionSpecRef, batch: &RecordBatch) -> Result<usize> {
+    let Some(values) = partition_values(table, spec, batch)? else {
+        return Ok(1);
+    };
+    let columns = values.as_struct().columns().iter();
+    let order = sort::order(columns.map(partition_column).collect())?;
+    let sorted = arrow::compute::take(&values, &order, None).map_err(Error::arrow("sort rows"))?;
+    let partitions = partition(sorted.as_struct().columns());
+    Ok(partitions.map_err(Error::arrow("split partitions"))?.len())
+}
+
+/// How rows become files.
+struct Plan {
+    table: Table,
+    spec: PartitionSpecRef,
+    style: FileStyle,
+}
+
+impl Plan {
+    /// All rows in the files' order, and the files' parts of them.
+    fn prepare(&self, batches: &[RecordBatch]) -> Result<(RecordBatch, Vec<Run>)> {
+        let schema = Arc::new(arrow_schema(&self.table)?);
+        let batches: Vec<RecordBatch> = batches
+            .iter()
+            .map(|batch| conform(batch, &schema))
+            .collect::<Result<_>>()?;
+        let batch = concat_batches(&schema, &batches).map_err(Error::arrow("join batches"))?;
+        if batch.num_rows() == 0 {
+            return Ok((batch, Vec::new()));
+        }
+        let batch = sort(&self.table, &self.spec, &batch)?;
+        let runs = runs(&self.table, &self.spec, &batch)?;
+        Ok((batch, runs))
+    }
+
+    async fn write_run(&self, batch: &RecordBatch, run: Run) -> Result<Vec<DataFile>> {
+        let mut writer = file_builder(&self.table, self.style, run.rows.len())?.build();
+        for start in run.rows.clone().step_by(SLICE_ROWS) {
+            let rows = SLICE_ROWS.min(run.rows.end - start);
+            writer
+                .write(&run.key, &batch.slice(start, rows))
+                .await
+                .map_err(iceberg("write data file"))?;
+        }
+        let written = writer.close().await.map_err(iceberg("write data file"))?;
+        let order = self.table.metadata().default_sort_order_id();
+        let order = i32::try_from(order).unwrap_or_default();
+        let finish = |mut file: iceberg::spec::DataFileBuilder| {
+            file.content(DataContentType::Data)
+                .partition_spec_id(self.spec.spec_id());
+            if order != 0 {
+                file.sort_order_id(order);
+            }
+            if let Some(key) = &run.key {
+                file.partition(key.data().clone());
+            }
+            file.build()
+                .map_err(|error| Error::internal("describe data file", error))
+        };
+        written.into_iter().map(finish).collect()
+    }
 }
 
 /// The Arrow schema that [`write()`] expects, with field ids.
@@ -117,8 +207,8 @@ fn accepts(expected: &DataType, found: &DataType) -> bool {
 }
 
 /// Rows by partition first, then by the table's sort order.
-fn sort(table: &Table, batch: &RecordBatch) -> Result<RecordBatch> {
-    let mut columns = match partition_values(table, batch)? {
+fn sort(table: &Table, spec: &PartitionSpecRef, batch: &RecordBatch) -> Result<RecordBatch> {
+    let mut columns = match partition_values(table, spec, batch)? {
         Some(values) => values
             .as_struct()
             .columns()
@@ -131,7 +221,7 @@ fn sort(table: &Table, batch: &RecordBatch) -> Result<RecordBatch> {
     if columns.is_empty() {
         return Ok(batch.clone());
     }
-    let order = lexsort_to_indices(&columns, None).map_err(Error::arrow("sort rows"))?;
+    let order = sort::order(columns)?;
     take_record_batch(batch, &order).map_err(Error::arrow("sort rows"))
 }
 
@@ -143,8 +233,8 @@ fn partition_column(values: &ArrayRef) -> SortColumn {
 }
 
 /// The partitions of a sorted batch, each with its rows.
-fn runs(table: &Table, sorted: &RecordBatch) -> Result<Vec<Run>> {
-    let Some(values) = partition_values(table, sorted)? else {
+fn runs(table: &Table, spec: &PartitionSpecRef, sorted: &RecordBatch) -> Result<Vec<Run>> {
+    let Some(values) = partition_values(table, spec, sorted)? else {
         return Ok(vec![Run {
             key: None,
             rows: 0..sorted.num_rows(),
@@ -157,7 +247,7 @@ fn runs(table: &Table, sorted: &RecordBatch) -> Result<Vec<Run>> {
         .into_iter()
         .map(|rows| {
             Ok(Run {
-                key: Some(partition_key(table, &values, rows.start)?),
+                key: Some(partition_key(table, spec, &values, rows.start)?),
                 rows,
             })
         })
@@ -169,33 +259,38 @@ struct Run {
     rows: Range<usize>,
 }
 
-fn partition_values(table: &Table, batch: &RecordBatch) -> Result<Option<ArrayRef>> {
-    let metadata = table.metadata();
-    let spec = metadata.default_partition_spec();
+fn partition_values(
+    table: &Table,
+    spec: &PartitionSpecRef,
+    batch: &RecordBatch,
+) -> Result<Option<ArrayRef>> {
     if spec.is_unpartitioned() {
         return Ok(None);
     }
-    let calculator = PartitionValueCalculator::try_new(spec, metadata.current_schema());
+    let calculator = PartitionValueCalculator::try_new(spec, table.metadata().current_schema());
     calculator
         .and_then(|calculator| calculator.calculate(batch))
         .map(Some)
         .map_err(iceberg("compute partitions"))
 }
 
-fn partition_key(table: &Table, values: &ArrayRef, row: usize) -> Result<PartitionKey> {
-    let metadata = table.metadata();
-    let literals =
-        arrow_struct_to_literal(&values.slice(row, 1), metadata.default_partition_type());
+fn partition_key(
+    table: &Table,
+    spec: &PartitionSpecRef,
+    values: &ArrayRef,
+    row: usize,
+) -> Result<PartitionKey> {
+    let schema = table.metadata().current_schema();
+    let types = spec
+        .partition_type(schema)
+        .map_err(iceberg("read partition"))?;
+    let literals = arrow_struct_to_literal(&values.slice(row, 1), &types);
     let data = match literals.map_err(iceberg("read partition"))?.pop().flatten() {
         Some(Literal::Struct(data)) => data,
         _ => Struct::empty(),
     };
-    let spec = metadata.default_partition_spec().as_ref().clone();
-    Ok(PartitionKey::new(
-        spec,
-        Arc::clone(metadata.current_schema()),
-        data,
-    ))
+    let spec = spec.as_ref().clone();
+    Ok(PartitionKey::new(spec, Arc::clone(schema), data))
 }
 
 fn sort_columns(table: &Table, batch: &RecordBatch) -> Result<Vec<SortColumn>> {
@@ -222,59 +317,20 @@ fn sort_columns(table: &Table, batch: &RecordBatch) -> Result<Vec<SortColumn>> {
     Ok(columns)
 }
 
-async fn write_run(
-    table: &Table,
-    builder: &FileBuilder,
-    batch: &RecordBatch,
-    run: Run,
-) -> Result<Vec<DataFile>> {
-    let mut writer = builder.build();
-    for start in run.rows.clone().step_by(SLICE_ROWS) {
-        let rows = SLICE_ROWS.min(run.rows.end - start);
-        writer
-            .write(&run.key, &batch.slice(start, rows))
-            .await
-            .map_err(iceberg("write data file"))?;
-    }
-    let written = writer.close().await.map_err(iceberg("write data file"))?;
-    let order = i32::try_from(table.metadata().default_sort_order_id()).unwrap_or_default();
-    let finish = |mut file: iceberg::spec::DataFileBuilder| {
-        file.content(DataContentType::Data)
-            .partition_spec_id(table.metadata().default_partition_spec_id());
-        if order != 0 {
-            file.sort_order_id(order);
-        }
-        if let Some(key) = &run.key {
-            file.partition(key.data().clone());
-        }
-        file.build()
-            .map_err(|error| Error::internal("describe data file", error))
-    };
-    written.into_iter().map(finish).collect()
-}
-
-fn file_builder(table: &Table) -> Result<FileBuilder> {
+fn file_builder(table: &Table, style: FileStyle, rows: usize) -> Result<FileBuilder> {
     let metadata = table.metadata();
     let names =
         DefaultFileNameGenerator::new(Uuid::new_v4().to_string(), None, DataFileFormat::Parquet);
     Ok(RollingFileWriterBuilder::new(
-        ParquetWriterBuilder::new(properties(), Arc::clone(metadata.current_schema())),
+        ParquetWriterBuilder::new(
+            style.properties(rows),
+            Arc::clone(metadata.current_schema()),
+        ),
         FILE_BYTES,
         table.file_io().clone(),
         DefaultLocationGenerator::new(metadata).map_err(iceberg("place data file"))?,
         names,
     ))
-}
-
-/// Page index on (the default). Statistics are never truncated: iceberg 0.10.1 skips row groups with inexact
-/// statistics when it computes a file's bounds, so a truncated one would leave the bounds too narrow and hide rows.
-fn properties() -> WriterProperties {
-    WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_statistics_truncate_length(None)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_data_page_row_count_limit(PAGE_ROWS)
-        .build()
 }
 
 fn iceberg(action: &str) -> impl FnOnce(iceberg::Error) -> Error {

@@ -47,10 +47,7 @@ pub(crate) struct Store {
 impl Store {
     /// A store whose table has these batches, one commit each.
     pub(crate) async fn new(batches: &[RecordBatch], partition_by: Vec<PartitionBy>) -> Self {
-        let store = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
-        std::fs::write(store.path().join("features.toml"), DEFINITIONS).unwrap();
+        let store = Self::without_table();
         let catalogs = Catalogs::connect(&store.config().catalogs).unwrap();
         let name = TableName::parse("default", "t.stats").unwrap();
         let new = NewTable {
@@ -63,6 +60,15 @@ impl Store {
             let files = write(&table, std::slice::from_ref(batch)).await.unwrap();
             append(&catalogs, &name, files).await.unwrap();
         }
+        store
+    }
+
+    /// A store whose definitions name a table that does not exist.
+    pub(crate) fn without_table() -> Self {
+        let store = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        std::fs::write(store.path().join("features.toml"), DEFINITIONS).unwrap();
         store
     }
 

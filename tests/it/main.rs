@@ -12,3 +12,4 @@ mod feast;
 mod harness;
 mod historical;
 mod hostile;
+mod import;

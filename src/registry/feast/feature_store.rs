@@ -1,4 +1,5 @@
-//! `feature_store.yaml`: the project's name and where its registry is. Whatever else Feast keeps there is Feast's.
+//! `feature_store.yaml`: the project's name, where its registry is, and the online store. Whatever else Feast keeps there
+//! is Feast's.
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ pub(super) struct FeatureStore {
     file: PathBuf,
     pub(super) project: String,
     pub(super) registry: Place,
+    pub(super) online_store: Option<serde_json::Value>,
 }
 
 /// Feast's `RegistryConfig`, of all registry types.
@@ -55,6 +57,7 @@ pub(super) enum Kind {
 struct Raw {
     project: Option<String>,
     registry: Option<RawRegistry>,
+    online_store: Option<serde_json::Value>,
     entity_key_serialization_version: Option<u32>,
 }
 
@@ -110,6 +113,7 @@ impl FeatureStore {
             file,
             project,
             registry,
+            online_store: raw.online_store,
         })
     }
 

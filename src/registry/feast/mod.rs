@@ -3,6 +3,7 @@
 
 mod decode;
 mod feature_store;
+mod online_store;
 mod origin;
 mod reader;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::source_rules::SourceRules;
 
 use decode::{Decoder, Sources};
 use feature_store::FeatureStore;
+pub use online_store::{OnlineStore, online_store};
 use origin::Origin;
 use reader::FeastRegistry;
 

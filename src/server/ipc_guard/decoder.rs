@@ -51,6 +51,17 @@ impl Decoder {
         }
     }
 
+    /// Forgets what batches have cost; dictionaries stay, and so does their account.
+    pub(super) fn renew(&mut self) {
+        let kept = self
+            .opened
+            .as_ref()
+            .is_some_and(|opened| !opened.dictionaries.is_empty());
+        if !kept {
+            self.budget.renew();
+        }
+    }
+
     pub(super) fn schema(&self) -> Option<&SchemaRef> {
         self.opened.as_ref().map(|opened| &opened.schema)
     }

@@ -107,6 +107,24 @@ impl GuardedStream {
         Ok(None)
     }
 
+    /// The next batch of a channel, which is answered and forgotten before the stream ends: the limits hold for each
+    /// batch by itself, and a batch without rows is one too.
+    ///
+    /// # Errors
+    /// As [`next_batch`](Self::next_batch).
+    pub async fn next_of_channel(&mut self) -> Result<Option<RecordBatch>> {
+        self.schema().await?;
+        if let Some(decoder) = &mut self.decoder {
+            decoder.renew();
+        }
+        while let Some(decoded) = self.next_decoded().await? {
+            if let Decoded::Batch(batch) = decoded {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
     /// The remaining batches.
     pub fn into_batches(self) -> BoxStream<'static, Result<RecordBatch>> {
         let batches = stream::try_unfold(self, async |mut guarded| {

@@ -47,7 +47,7 @@ impl IpcLimits {
     }
 }
 
-/// Decoded bytes of one stream; only ever grows.
+/// Decoded bytes of one stream, or of one batch of a channel; only ever grows meanwhile.
 #[derive(Debug)]
 pub(super) struct Budget {
     used: u64,
@@ -57,6 +57,11 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new(limit: u64) -> Self {
         Self { used: 0, limit }
+    }
+
+    /// Forgets what was used: it has been given back.
+    pub(super) fn renew(&mut self) {
+        self.used = 0;
     }
 
     /// Takes `bytes`, or takes nothing and fails.

@@ -1,25 +1,24 @@
 //! All rows of a table are replaced in one snapshot, with other columns if need be. The snapshots before it stay
-//! readable. The library has no such transaction, so that this builds the snapshot of its public parts.
+//! readable.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema as ArrowSchema};
 use iceberg::arrow::{arrow_schema_to_schema_auto_assign_ids, schema_to_arrow_schema};
 use iceberg::spec::{
-    DataFile, MAIN_BRANCH, NestedFieldRef, PartitionSpec, Schema, SnapshotReference,
-    SnapshotRetention, SortOrder, TableMetadata,
+    DataFile, NestedFieldRef, Operation, PartitionSpec, Schema, SortOrder, TableMetadata,
 };
 use iceberg::table::Table;
-use iceberg::{Runtime, TableRequirement, TableUpdate};
+use iceberg::{TableRequirement, TableUpdate};
 
-use super::{CONFLICTS, confirm, conflict, wait_after};
+use super::change::{Change, commit_change};
+use super::conflict;
+use super::snapshot::Removed;
 use crate::catalog::Catalogs;
-use crate::catalog::commit::{Outcome, staged};
+use crate::catalog::commit::{staged, with_metadata};
 use crate::error::{Error, Result};
 use crate::model::{SnapshotId, TableName};
-
-mod snapshot;
 
 /// A table whose rows are about to be replaced.
 #[derive(Debug)]
@@ -43,7 +42,7 @@ impl Replacement {
         let metadata = staged(&base, updates.clone())?;
         Ok(Self {
             name: name.clone(),
-            staged: with_metadata(&base, metadata)?,
+            staged: with_metadata(&base, metadata, None)?,
             base,
             updates,
         })
@@ -60,36 +59,23 @@ impl Replacement {
     /// [`Error::CommitConflict`] if the columns or the layout were changed meanwhile; [`Error::CatalogUnavailable`],
     /// also if it is not known whether the commit happened.
     pub async fn commit(self, catalogs: &Catalogs, files: &[DataFile]) -> Result<SnapshotId> {
-        let committer = catalogs.committer(&self.name)?;
-        for attempt in 0..CONFLICTS {
-            let base = catalogs.load_table(&self.name).await?;
-            let snapshot = snapshot::replacing(&base, &self.staged, files).await?;
-            let id = snapshot.snapshot_id();
-            let mut updates = self.updates.clone();
-            updates.push(TableUpdate::AddSnapshot { snapshot });
-            updates.push(TableUpdate::SetSnapshotRef {
-                ref_name: MAIN_BRANCH.to_owned(),
-                reference: SnapshotReference::new(id, SnapshotRetention::branch(None, None, None)),
-            });
-            if self
-                .requirements()
-                .iter()
-                .any(|it| it.check(Some(base.metadata())).is_err())
-            {
+        let spec = self.staged.metadata().default_partition_spec_id();
+        let committed = commit_change(catalogs, &self.name, |base| {
+            let met = |it: &TableRequirement| it.check(Some(base.metadata())).is_ok();
+            if !self.requirements().iter().all(met) {
                 return Err(conflict(&self.name));
             }
-            match committer
-                .commit(&base, self.requirements(), updates)
-                .await?
-            {
-                Outcome::Conflict => wait_after(attempt).await,
-                Outcome::Committed | Outcome::Unknown(_) => {
-                    confirm(catalogs, &self.name, id).await?;
-                    return Ok(SnapshotId(id));
-                }
-            }
-        }
-        Err(conflict(&self.name))
+            Ok(Change {
+                updates: self.updates.clone(),
+                added: BTreeMap::from([(spec, files.to_vec())]),
+                removed: Removed::Everything,
+                operation: Operation::Overwrite,
+                summary: HashMap::new(),
+            })
+        });
+        let id = committed.await?.snapshot_id;
+        id.map(SnapshotId)
+            .ok_or_else(|| Error::internal("replace rows", "the commit made no snapshot"))
     }
 
     /// What the data files depend on.
@@ -113,16 +99,6 @@ impl Replacement {
             },
         ]
     }
-}
-
-fn with_metadata(base: &Table, metadata: TableMetadata) -> Result<Table> {
-    Table::builder()
-        .file_io(base.file_io().clone())
-        .identifier(base.identifier().clone())
-        .metadata(Arc::new(metadata))
-        .runtime(Runtime::try_current().map_err(Error::iceberg("stage table"))?)
-        .build()
-        .map_err(Error::iceberg("stage table"))
 }
 
 /// Nothing if the table has these columns already.
@@ -184,7 +160,7 @@ fn fields(metadata: &TableMetadata, columns: &ArrowSchema) -> Result<Vec<NestedF
 
 /// Columns under the ids that follow the table's last: the library numbers by level, so that columns which stand for the
 /// ids in use come before them.
-fn numbered(columns: &ArrowSchema, metadata: &TableMetadata) -> Result<Schema> {
+pub(super) fn numbered(columns: &ArrowSchema, metadata: &TableMetadata) -> Result<Schema> {
     let used = (0..metadata.last_column_id())
         .map(|id| Arc::new(Field::new(format!("\0{id}"), DataType::Int32, true)));
     let fields: Vec<FieldRef> = used.chain(columns.fields().iter().cloned()).collect();

@@ -86,6 +86,14 @@ impl SortedKeys {
         first.is_some_and(|key| max.is_none_or(|max| &**key <= max))
     }
 
+    /// Whether these bytes are one of the keys.
+    pub fn contains_bytes(&self, key: &[u8]) -> bool {
+        match self {
+            Self::Bytes(keys) => keys.binary_search_by(|known| (**known).cmp(key)).is_ok(),
+            Self::Int(_) => false,
+        }
+    }
+
     /// Whether one of the keys starts with `prefix`; true where the keys are not bytes.
     pub(super) fn any_with_prefix(&self, prefix: &[u8]) -> bool {
         let Self::Bytes(keys) = self else { return true };

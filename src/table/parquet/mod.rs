@@ -26,6 +26,7 @@ use moka::future::Cache;
 pub use hive::PartitionKey;
 pub use listing::ListedFile;
 pub use source::ParquetSource;
+pub(crate) use types::union;
 
 use super::PinnedTable;
 use crate::error::{Error, Result};

@@ -66,7 +66,7 @@ pub(super) fn common(a: &DataType, b: &DataType) -> Option<DataType> {
 }
 
 /// The fields of both by name, those of `a` first; or the one whose types have nothing in common.
-pub(super) fn union(a: &Fields, b: &Fields) -> Result<Fields, FieldRef> {
+pub(crate) fn union(a: &Fields, b: &Fields) -> Result<Fields, FieldRef> {
     let mut fields: Vec<FieldRef> = a.iter().cloned().collect();
     for field in b {
         match fields.iter_mut().find(|known| known.name() == field.name()) {

@@ -78,6 +78,17 @@ struct Place {
     field_ids: FieldIds,
 }
 
+impl Place {
+    fn of(table: &PinnedTable) -> Self {
+        Self {
+            table: table.name().to_string(),
+            schema: Arc::clone(table.schema()),
+            store: table.store().clone(),
+            field_ids: table.field_ids().clone(),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Scan {
     place: Place,
@@ -103,16 +114,23 @@ impl TableScan {
     pub fn try_new(table: PinnedTable, spec: ScanSpec, footers: Arc<FooterCache>) -> Result<Self> {
         let (files, pruned) = layout::prune(table.files(), &spec.filter);
         let total = u64::try_from(table.files().files.len()).unwrap_or(u64::MAX);
-        let place = Place {
-            table: table.name().to_string(),
-            schema: Arc::clone(table.schema()),
-            store: table.store().clone(),
-            field_ids: table.field_ids().clone(),
-        };
-        Self::over(place, files, spec, footers).map(|mut scan| {
+        Self::over(Place::of(&table), files, spec, footers).map(|mut scan| {
             (scan.files_total, scan.files_pruned) = (total, pruned);
             Self(Arc::new(scan))
         })
+    }
+
+    /// Plans a scan of some of a pinned table's files, which somebody else has chosen.
+    ///
+    /// # Errors
+    /// As [`TableScan::try_new`].
+    pub fn of_files(
+        table: &PinnedTable,
+        files: Vec<Arc<FileEntry>>,
+        spec: ScanSpec,
+        footers: Arc<FooterCache>,
+    ) -> Result<Self> {
+        Self::over(Place::of(table), files, spec, footers).map(|scan| Self(Arc::new(scan)))
     }
 
     fn over(

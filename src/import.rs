@@ -1,0 +1,173 @@
+//! `murre import`: Parquet files become rows of a feature view, so that nobody needs another engine to begin.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::catalog::Catalogs;
+use crate::config::Config;
+use crate::error::{Error, Result, nearest};
+use crate::ingest::{Ingest, Part, Rows};
+use crate::model::{FeatureView, ParquetLocation, SourceLocation};
+use crate::registry::{self, Registry};
+use crate::source_rules::SourceRules;
+use crate::table::read::{ScanSpec, TableScan};
+use crate::table::{FooterCache, PinnedTable, TableCacheConfig, Tables};
+
+const BATCH_ROWS: usize = 8192;
+const FOOTER_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What `murre import` can be told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ImportOptions {
+    /// Parquet files, or folders of them: paths, file:///path or s3://bucket/key
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<String>,
+    /// Feature view that the rows are of
+    #[arg(long, value_name = "VIEW")]
+    pub feature_view: String,
+}
+
+/// What an import did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportReport {
+    /// Files read.
+    pub files: u64,
+    /// Rows written.
+    pub rows: u64,
+    /// Where they are now.
+    pub place: String,
+    /// Whether the table was made for them.
+    pub created: bool,
+}
+
+impl std::fmt::Display for ImportReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let new = if self.created { "the new " } else { "" };
+        write!(
+            f,
+            "{} rows of {} files are in {new}{}",
+            self.rows, self.files, self.place
+        )
+    }
+}
+
+/// Imports what the command line names; all of it becomes visible at once, or nothing does.
+///
+/// # Errors
+/// [`Error::FeatureViewNotFound`]; [`Error::NoParquetFiles`]; those of [`Ingest::import_offline`], which name file and
+/// column.
+pub async fn run(config: &Config, options: &ImportOptions) -> Result<ImportReport> {
+    let catalogs = Catalogs::connect(&config.catalogs)?;
+    let definitions = registry::check(&config.registry, &catalogs).await?;
+    let view = view(&definitions, &options.feature_view)?;
+    let caches = TableCacheConfig {
+        size: config.tables.metadata_cache,
+        ..TableCacheConfig::default()
+    };
+    let tables = Arc::new(Tables::new(catalogs, caches));
+    let mut files = Vec::new();
+    for file in &options.files {
+        files.extend(open(&tables, file).await?);
+    }
+    let progress = progress(files.iter().map(|file| file.files().record_count()).sum());
+    let count = files.len() as u64;
+    let parts = files.into_iter().map(|file| part(file, &progress));
+    let parts = parts.collect::<Result<Vec<_>>>()?;
+    // The rules are about clients; who starts this may read whatever the system lets them.
+    let rules = SourceRules::new(config.sources.clone(), true, None);
+    let written = Ingest::new(tables, rules).import_offline(view, parts).await;
+    match &written {
+        Ok(_) => progress.finish_and_clear(),
+        Err(_) => progress.abandon(),
+    }
+    let written = written?;
+    Ok(ImportReport {
+        files: count,
+        rows: written.rows,
+        place: place(view),
+        created: written.created,
+    })
+}
+
+fn view<'a>(definitions: &'a Registry, name: &str) -> Result<&'a FeatureView> {
+    let mut views = definitions.feature_views();
+    let found = views.find(|view| view.name == name);
+    found.map(AsRef::as_ref).ok_or_else(|| {
+        let known = definitions.feature_views().map(|view| view.name.as_str());
+        Error::FeatureViewNotFound {
+            view: name.to_owned(),
+            nearest: nearest(name, known),
+        }
+    })
+}
+
+fn place(view: &FeatureView) -> String {
+    match &view.source.location {
+        SourceLocation::Iceberg(table) => {
+            format!("table `{table}` of catalog `{}`", table.catalog)
+        }
+        other => format!("`{}`", other.table_name()),
+    }
+}
+
+/// The files at a location, each by itself with the columns of all of them.
+async fn open(tables: &Tables, file: &str) -> Result<Vec<PinnedTable>> {
+    let location = SourceLocation::Parquet(ParquetLocation {
+        uri: absolute(file)?,
+        s3_endpoint: None,
+    });
+    let pinned = tables.pin_source(&location, None).await?;
+    let files = pinned.files().files.iter();
+    let alone = files.map(|file| pinned.with_files([Arc::clone(file)]));
+    Ok(alone.collect())
+}
+
+/// Paths on the command line are relative to where it is typed.
+fn absolute(file: &str) -> Result<String> {
+    if file.contains("://") || file.starts_with("file:") {
+        return Ok(file.to_owned());
+    }
+    let path = std::path::absolute(Path::new(file)).map_err(|source| Error::Io {
+        action: format!("find `{file}`"),
+        source,
+    })?;
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Error::invalid("FILE", format!("`{file}` is not UTF-8")))
+}
+
+fn part(file: PinnedTable, progress: &ProgressBar) -> Result<Part> {
+    let name = file
+        .files()
+        .files
+        .first()
+        .map_or_else(String::new, |it| it.path.clone());
+    let fields = file.schema().as_struct().fields();
+    let spec = ScanSpec {
+        columns: fields.iter().map(|field| field.id).collect(),
+        ..ScanSpec::default()
+    };
+    let scan = TableScan::try_new(file, spec, Arc::new(FooterCache::new(FOOTER_BYTES)))?;
+    let units = scan.partitions(1).into_iter().flatten().collect();
+    let progress = progress.clone();
+    let batches = scan.read(units, BATCH_ROWS).inspect(move |batch| {
+        progress.inc(batch.as_ref().map_or(0, |batch| batch.num_rows() as u64));
+    });
+    Ok(Part {
+        name: format!("file `{name}`"),
+        rows: Rows {
+            schema: scan.schema(),
+            batches: batches.boxed(),
+        },
+    })
+}
+
+fn progress(rows: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:10} {wide_bar} {human_pos}/{human_len} rows")
+        .expect("the template is well-formed");
+    ProgressBar::new(rows)
+        .with_style(style)
+        .with_message("importing")
+}

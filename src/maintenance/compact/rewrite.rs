@@ -1,0 +1,240 @@
+//! The work of a fold: one narrow pass over keys and times to find the survivors, then the rows of each group of
+//! partitions into new files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use futures::{StreamExt, TryStreamExt};
+use iceberg::spec::DataFile;
+use iceberg::table::Table;
+use indicatif::ProgressBar;
+
+use super::plan::{Candidate, FoldPlan, Group, Layout, Partition};
+use super::survivors::{Deciding, Latest, Survivors};
+use crate::error::{Error, Result};
+use crate::model::RowAddress;
+use crate::table::files::FileEntry;
+use crate::table::online::{CREATED_TIMESTAMP, ENTITY_KEY, EVENT_TIMESTAMP, WRITE_SEQUENCE};
+use crate::table::read::{ScanSpec, TableScan};
+use crate::table::write::{FileStyle, write_as};
+use crate::table::{FooterCache, PinnedTable};
+
+const BATCH_ROWS: usize = 8192;
+/// Bytes of footers kept while a table is compacted.
+const FOOTER_BYTES: u64 = 64 * 1024 * 1024;
+
+/// One table at one snapshot, and how much of it may be in memory.
+pub(super) struct Fold<'a> {
+    pub(super) table: &'a Table,
+    pub(super) pinned: &'a PinnedTable,
+    pub(super) layout: Layout,
+    pub(super) buckets: u32,
+    pub(super) pass_rows: u64,
+    footers: Arc<FooterCache>,
+}
+
+/// What is known of a table's rows before anything is written.
+pub(super) struct Survey {
+    survivors: Survivors,
+    pub(super) files: Vec<Candidate>,
+    pub(super) incoming: BTreeMap<Partition, u64>,
+}
+
+impl<'a> Fold<'a> {
+    pub(super) fn new(
+        table: &'a Table,
+        pinned: &'a PinnedTable,
+        buckets: u32,
+        pass_rows: u64,
+    ) -> Result<Self> {
+        Ok(Self {
+            table,
+            pinned,
+            layout: Layout::of(&pinned.name().to_string(), table.metadata())?,
+            buckets,
+            pass_rows,
+            footers: Arc::new(FooterCache::new(FOOTER_BYTES)),
+        })
+    }
+
+    fn files(&self) -> &[Arc<FileEntry>] {
+        &self.pinned.files().files
+    }
+
+    /// Finds the rows that stay. Reads the keys and times of the table once for each so many rows of it, so that only
+    /// the keys of one pass are in memory; a pass over some buckets leaves out the other buckets' files.
+    pub(super) async fn survey(&self, progress: &ProgressBar) -> Result<Survey> {
+        let files = self.files();
+        let partitions: Vec<_> = files.iter().map(|it| self.layout.of_file(it)).collect();
+        let mut survivors = Survivors::none_of(files.iter().map(|file| file.record_count));
+        let mut incoming = BTreeMap::new();
+        let rows = self.pinned.files().record_count();
+        let passes = rows
+            .div_ceil(self.pass_rows.max(1))
+            .clamp(1, u64::from(self.buckets));
+        let passes = u32::try_from(passes).unwrap_or(self.buckets);
+        let step = self.buckets.div_ceil(passes);
+        for start in (0..self.buckets).step_by(step as usize) {
+            let end = self.buckets.min(start + step);
+            let some: Vec<usize> = (0..files.len())
+                .filter(|index| {
+                    self.layout
+                        .may_hold(partitions[*index], &(start..end), self.buckets)
+                })
+                .collect();
+            let mut latest = Latest::new(start..end, self.buckets);
+            self.look(&some, &mut latest, progress).await?;
+            latest.settle(&mut survivors, |key, rank, row| {
+                if partitions[row.file() as usize].is_none() {
+                    let partition = self.layout.of_row(key, rank.event_us);
+                    *incoming.entry(partition).or_default() += 1;
+                }
+            });
+        }
+        let files = files.iter().zip(partitions).enumerate();
+        let files = files.map(|(index, (file, partition))| Candidate {
+            partition,
+            rows: file.record_count,
+            survivors: survivors.count(index),
+            bytes: file.size_bytes,
+        });
+        Ok(Survey {
+            files: files.collect(),
+            survivors,
+            incoming,
+        })
+    }
+
+    async fn look(
+        &self,
+        files: &[usize],
+        latest: &mut Latest,
+        progress: &ProgressBar,
+    ) -> Result<()> {
+        let narrow = [
+            ENTITY_KEY,
+            EVENT_TIMESTAMP,
+            CREATED_TIMESTAMP,
+            WRITE_SEQUENCE,
+        ];
+        let columns = narrow.iter().map(|name| self.field_id(name));
+        let scan = self.scan(files, columns.collect::<Result<_>>()?)?;
+        let units = scan.partitions(1).into_iter().flatten().collect();
+        let mut batches = scan.read(units, BATCH_ROWS);
+        while let Some(batch) = batches.try_next().await? {
+            latest.add(&batch, |row| whole(files, row))?;
+            progress.inc(batch.num_rows() as u64);
+        }
+        Ok(())
+    }
+
+    fn field_id(&self, name: &str) -> Result<i32> {
+        let found = self.pinned.schema().field_id_by_name(name);
+        found.ok_or_else(|| {
+            let table = self.pinned.name();
+            Error::internal(
+                format!("compact table `{table}`"),
+                format!("it has no column `{name}`"),
+            )
+        })
+    }
+
+    fn scan(&self, files: &[usize], columns: Vec<i32>) -> Result<TableScan> {
+        let chosen = files.iter().map(|index| Arc::clone(&self.files()[*index]));
+        let spec = ScanSpec {
+            columns,
+            with_addresses: true,
+            ..ScanSpec::default()
+        };
+        let pinned = self.pinned.with_files(chosen);
+        TableScan::try_new(pinned, spec, Arc::clone(&self.footers))
+    }
+
+    /// Writes what stays of the files that go. On failure nothing of it is left.
+    pub(super) async fn rewrite(
+        &self,
+        survey: &Survey,
+        plan: &FoldPlan,
+        progress: &ProgressBar,
+    ) -> Result<Vec<DataFile>> {
+        let mut written = Vec::new();
+        for group in &plan.groups {
+            match self.rewrite_group(survey, plan, group, progress).await {
+                Ok(files) => written.extend(files),
+                Err(error) => {
+                    discard(self.table, &written).await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(written)
+    }
+
+    async fn rewrite_group(
+        &self,
+        survey: &Survey,
+        plan: &FoldPlan,
+        group: &Group,
+        progress: &ProgressBar,
+    ) -> Result<Vec<DataFile>> {
+        let files: Vec<usize> = group.files.iter().chain(&plan.loose).copied().collect();
+        let columns = self.pinned.schema().as_struct().fields();
+        let scan = self.scan(&files, columns.iter().map(|field| field.id).collect())?;
+        let units = scan.partitions(1).into_iter().flatten().collect();
+        let kept: Vec<RecordBatch> = scan
+            .read(units, BATCH_ROWS)
+            .map(|batch| {
+                let kept = self.kept(survey, group, &files, &batch?)?;
+                progress.inc(kept.num_rows() as u64);
+                Ok::<_, Error>(kept)
+            })
+            .try_filter(|batch| std::future::ready(batch.num_rows() > 0))
+            .try_collect()
+            .await?;
+        match kept.is_empty() {
+            true => Ok(Vec::new()),
+            false => {
+                let spec = self.table.metadata().default_partition_spec();
+                write_as(self.table, spec, FileStyle::LookedUp, kept).await
+            }
+        }
+    }
+
+    /// The rows of a batch that belong to the group and stay.
+    fn kept(
+        &self,
+        survey: &Survey,
+        group: &Group,
+        files: &[usize],
+        batch: &RecordBatch,
+    ) -> Result<RecordBatch> {
+        let rows = Deciding::of(batch)?;
+        let stays = |row: usize| {
+            let address = whole(files, rows.address(row));
+            survey.survivors.contains(address)
+                && (survey.files[address.file() as usize].partition.is_some()
+                    || group
+                        .partitions
+                        .contains(&self.layout.of_row(rows.key(row), rows.event_us(row))))
+        };
+        let mask: BooleanArray = (0..batch.num_rows()).map(|row| Some(stays(row))).collect();
+        filter_record_batch(batch, &mask).map_err(Error::arrow("drop superseded rows"))
+    }
+}
+
+/// A row's address in the whole table, from its address in a scan of some files.
+fn whole(files: &[usize], row: RowAddress) -> RowAddress {
+    let file = files.get(row.file() as usize).copied().unwrap_or_default();
+    RowAddress::new(u32::try_from(file).unwrap_or(u32::MAX), row.row())
+}
+
+/// Removes files that no commit refers to, as far as it goes.
+pub(super) async fn discard(table: &Table, files: &[DataFile]) {
+    for file in files {
+        if let Err(error) = table.file_io().delete(file.file_path()).await {
+            tracing::warn!(path = file.file_path(), %error, "a file that no table refers to stays");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Upkeep of online tables: found by what their properties say, one at a time, each verb with a report.
+
+mod compact;
+
+use std::sync::Arc;
+
+use iceberg::{ErrorKind, NamespaceIdent};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::catalog::{Catalogs, table_error};
+use crate::config::Config;
+use crate::error::{Error, Result, nearest};
+use crate::model::TableName;
+use crate::table::online::OnlineProperties;
+use crate::table::{TableCacheConfig, Tables};
+
+pub use compact::{CompactReport, Extent, FoldLimits};
+
+/// What keeps tables in shape.
+#[derive(Clone, Debug)]
+pub struct Maintenance {
+    tables: Arc<Tables>,
+    limits: FoldLimits,
+}
+
+/// Which online tables are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Of this project; absent: of all.
+    pub project: Option<String>,
+    /// Of these views: all versions of `view`, or one, `view@v2`. None: of all views.
+    pub feature_views: Vec<String>,
+}
+
+impl Selection {
+    fn has(&self, table: &OnlineProperties) -> bool {
+        let of_view =
+            |wanted: &String| *wanted == table.view.view || *wanted == table.view.to_string();
+        self.project.as_ref().is_none_or(|it| *it == table.project)
+            && (self.feature_views.is_empty() || self.feature_views.iter().any(of_view))
+    }
+}
+
+impl Maintenance {
+    /// Upkeep of these tables.
+    pub fn new(tables: Arc<Tables>) -> Self {
+        Self {
+            tables,
+            limits: FoldLimits::default(),
+        }
+    }
+
+    /// The same with other limits.
+    pub fn with_limits(mut self, limits: FoldLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The online tables of a namespace that are meant, by name.
+    ///
+    /// # Errors
+    /// [`Error::FeatureViewNotFound`] for a view that has none; [`Error::CatalogUnavailable`].
+    pub async fn online_tables(
+        &self,
+        catalog: &str,
+        namespace: &[String],
+        meant: &Selection,
+    ) -> Result<Vec<(TableName, OnlineProperties)>> {
+        let mut found = Vec::new();
+        for name in table_names(self.tables.catalogs(), catalog, namespace).await? {
+            let table = self.tables.catalogs().load_table(&name).await?;
+            if let Some(properties) = OnlineProperties::read(table.metadata())? {
+                found.push((name, properties));
+            }
+        }
+        let missing = meant.feature_views.iter().find(|view| {
+            let alone = Selection {
+                feature_views: vec![ToString::to_string(view)],
+                ..meant.clone()
+            };
+            !found.iter().any(|(_, properties)| alone.has(properties))
+        });
+        if let Some(view) = missing {
+            let known = found.iter().map(|(_, it)| it.view.view.as_str());
+            return Err(Error::FeatureViewNotFound {
+                view: view.clone(),
+                nearest: nearest(view, known),
+            });
+        }
+        found.retain(|(_, properties)| meant.has(properties));
+        Ok(found)
+    }
+}
+
+/// What `murre maintain compact` can be told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompactOptions {
+    /// Only tables of this project
+    #[arg(long, value_name = "PROJECT")]
+    pub project: Option<String>,
+    /// Only tables of this feature view: all its versions, or one, VIEW@v2; may be repeated
+    #[arg(long, value_name = "VIEW")]
+    pub feature_view: Vec<String>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Folds the online tables that the command line names.
+///
+/// # Errors
+/// Those of [`Maintenance::online_tables`] and [`Maintenance::compact`]; tables before the failing one are done.
+pub async fn compact(config: &Config, options: &CompactOptions) -> Result<Vec<CompactReport>> {
+    let catalogs = Catalogs::connect(&config.catalogs)?;
+    let caches = TableCacheConfig {
+        size: config.tables.metadata_cache,
+        ..TableCacheConfig::default()
+    };
+    let maintenance = Maintenance::new(Arc::new(Tables::new(catalogs, caches)));
+    let catalog = match config.online.catalog.as_str() {
+        "" => "default",
+        named => named,
+    };
+    let meant = Selection {
+        project: options.project.clone(),
+        feature_views: options.feature_view.clone(),
+    };
+    let namespace = config.online.namespace_levels();
+    let mut reports = Vec::new();
+    for (name, _) in maintenance
+        .online_tables(catalog, &namespace, &meant)
+        .await?
+    {
+        let progress = progress(&name);
+        let report = maintenance.compact(&name, options.dry_run, &progress).await;
+        progress.finish_and_clear();
+        reports.push(report?);
+    }
+    Ok(reports)
+}
+
+fn progress(name: &TableName) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:30} {wide_bar} {human_pos}/{human_len} rows")
+        .expect("the template is well-formed");
+    ProgressBar::new(0)
+        .with_style(style)
+        .with_message(name.to_string())
+}
+
+/// All tables of a namespace in order; none if it does not exist.
+async fn table_names(
+    catalogs: &Catalogs,
+    catalog: &str,
+    namespace: &[String],
+) -> Result<Vec<TableName>> {
+    let opened = catalogs.get(catalog).await?;
+    let name = |name: String| TableName {
+        catalog: catalog.to_owned(),
+        namespace: namespace.to_vec(),
+        name,
+    };
+    let levels = NamespaceIdent::from_vec(namespace.to_vec());
+    let levels = levels.map_err(|_| Error::invalid("online.namespace", "it is empty"))?;
+    let mut names: Vec<String> = match opened.list_tables(&levels).await {
+        Ok(tables) => tables.into_iter().map(|it| it.name).collect(),
+        Err(error) if error.kind() == ErrorKind::NamespaceNotFound => Vec::new(),
+        Err(error) => return Err(table_error(&name(String::new()), error)),
+    };
+    names.sort_unstable();
+    Ok(names.into_iter().map(name).collect())
+}

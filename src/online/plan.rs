@@ -1,0 +1,314 @@
+//! From names in a request to tables, columns and keys.
+//!
+//! What the definitions know comes first: aliases, join key maps, feature services, ttl. A view that they do not know is
+//! read by what its table says, so that the online side works where the server cannot read the client's registry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, Field};
+
+use super::OnlineReader;
+use super::part::Columns;
+use super::state::State;
+use super::table::OnlineTable;
+use crate::error::{Error, Result, nearest};
+use crate::model::{FeatureRef, FeatureSelection, KeyField, OnlineRequest, ViewVersion};
+use crate::registry::{Registry, ResolvedView};
+use crate::table::online::timestamp;
+
+/// What a request reads, for any keys.
+pub struct ReadPlan {
+    pub(super) views: Vec<PlannedView>,
+    pub(super) include_timestamps: bool,
+    pub(super) include_status: bool,
+    /// Everything but the keys, in the answer's order.
+    pub(super) fields: Vec<Field>,
+}
+
+impl std::fmt::Debug for ReadPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadPlan")
+            .field("fields", &self.fields)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One view's part in a read.
+pub(super) struct PlannedView {
+    /// Alias, or the view's name.
+    pub(super) name: String,
+    pub(super) table: Arc<OnlineTable>,
+    /// Join keys with the request's column for each.
+    pub(super) keys: Vec<(KeyField, String)>,
+    pub(super) features: Vec<PlannedFeature>,
+    /// Columns to read.
+    pub(super) columns: Columns,
+    /// Age past which a row does not count.
+    pub(super) ttl: Option<Duration>,
+    /// What a read with a token has to see.
+    pub(super) token: Option<crate::model::WriteToken>,
+}
+
+/// One feature of a view.
+pub(super) struct PlannedFeature {
+    pub(super) field: Field,
+    /// Its place in the table; absent for one that was never written.
+    pub(super) field_id: Option<i32>,
+}
+
+/// A view as the request names it.
+struct Named {
+    view: ViewVersion,
+    name: String,
+    features: Option<Vec<String>>,
+    definition: Option<ResolvedView>,
+}
+
+impl ReadPlan {
+    /// Columns of the answer that follow the keys.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// Whether no view of the request has join keys, so that it needs no key columns.
+    pub fn needs_no_keys(&self) -> bool {
+        self.views.iter().all(|view| view.keys.is_empty())
+    }
+}
+
+impl OnlineReader {
+    /// Finds the tables and columns of a request. Opens tables that were not in use.
+    ///
+    /// # Errors
+    /// [`Error::OnlineTableNotFound`], [`Error::FeatureNotFound`], [`Error::FeatureServiceNotFound`],
+    /// [`Error::ColumnCollision`]; those of the catalog.
+    pub async fn plan(&self, request: &OnlineRequest) -> Result<ReadPlan> {
+        let registry = self.definitions(request.project.as_deref()).await?;
+        let project = match (&request.project, &registry) {
+            (Some(project), _) => project.clone(),
+            (None, Some(registry)) => registry.project().to_owned(),
+            (None, None) => {
+                let message = "expected a project; this server has no definitions that name one";
+                return Err(Error::invalid("project", message));
+            }
+        };
+        let mut views = Vec::new();
+        for named in named(&request.features, registry.as_deref())? {
+            views.push(self.planned(&project, named, request).await?);
+        }
+        check_token(&views, request)?;
+        let fields = fields(&views, request)?;
+        Ok(ReadPlan {
+            views,
+            include_timestamps: request.include_timestamps,
+            include_status: request.include_status,
+            fields,
+        })
+    }
+
+    async fn planned(
+        &self,
+        project: &str,
+        named: Named,
+        request: &OnlineRequest,
+    ) -> Result<PlannedView> {
+        let table = self.table(project, &named.view).await?;
+        let state = table.state();
+        let features = features(&named, &state, request.full_feature_names)?;
+        let columns = features
+            .iter()
+            .filter_map(|feature| Some((feature.field_id?, feature.field.data_type().clone())));
+        let ttl = match &named.definition {
+            Some(resolved) => resolved.view.ttl,
+            None => state.properties.definition.ttl,
+        };
+        let keys = state.properties.definition.join_keys.iter();
+        let token = request.token.clone();
+        Ok(PlannedView {
+            keys: keys
+                .map(|key| (key.clone(), named.column_of(&key.name)))
+                .collect(),
+            columns: columns.collect(),
+            features,
+            ttl: ttl.limit().filter(|_| !request.ignore_ttl),
+            token: token.filter(|token| token.table == state.metadata.uuid()),
+            name: named.name,
+            table,
+        })
+    }
+}
+
+impl Named {
+    /// The request's column for a join key.
+    fn column_of(&self, key: &str) -> String {
+        let mapped = self.definition.as_ref().and_then(|resolved| {
+            let mut keys = resolved.join_keys.iter();
+            keys.find(|(own, _)| own == key)
+                .map(|(_, column)| column.clone())
+        });
+        mapped.unwrap_or_else(|| key.to_owned())
+    }
+
+    fn of(resolved: ResolvedView) -> Self {
+        Self {
+            view: ViewVersion {
+                view: resolved.view.name.clone(),
+                version: None,
+            },
+            name: resolved.name.clone(),
+            features: resolved.features.clone(),
+            definition: Some(resolved),
+        }
+    }
+}
+
+fn named(selection: &FeatureSelection, registry: Option<&Registry>) -> Result<Vec<Named>> {
+    match (selection, registry) {
+        (FeatureSelection::Refs(refs), registry) => by_refs(refs, registry),
+        (FeatureSelection::Service(name), None) => Err(Error::FeatureServiceNotFound {
+            service: name.clone(),
+            nearest: Vec::new(),
+        }),
+        (selection, Some(registry)) => resolved(registry, selection),
+        (FeatureSelection::Views(_), None) => Err(Error::invalid(
+            "online.features",
+            "expected refs; this server has no definitions of the project",
+        )),
+    }
+}
+
+fn by_refs(refs: &[FeatureRef], registry: Option<&Registry>) -> Result<Vec<Named>> {
+    let mut views: Vec<Named> = Vec::new();
+    for (name, features) in FeatureRef::grouped(refs) {
+        let known = registry.filter(|registry| registry.knows(name));
+        match known {
+            Some(registry) => {
+                let refs = features.iter().map(|feature| FeatureRef {
+                    view: name.to_owned(),
+                    feature: feature.clone(),
+                });
+                views.extend(resolved(registry, &FeatureSelection::Refs(refs.collect()))?);
+            }
+            None => {
+                let view = ViewVersion::parse(name);
+                views.push(Named {
+                    name: view.view.clone(),
+                    view,
+                    features: Some(features),
+                    definition: None,
+                });
+            }
+        }
+    }
+    Ok(views)
+}
+
+fn resolved(registry: &Registry, selection: &FeatureSelection) -> Result<Vec<Named>> {
+    let resolved = registry.resolve(selection)?;
+    if let Some(on_demand) = resolved.on_demand.first() {
+        return Err(Error::Unsupported {
+            what: format!(
+                "on-demand feature view `{}` in an online request to the server (Feast's client evaluates it)",
+                on_demand.name
+            ),
+        });
+    }
+    Ok(resolved.views.into_iter().map(Named::of).collect())
+}
+
+fn features(named: &Named, state: &State, full_names: bool) -> Result<Vec<PlannedFeature>> {
+    let wanted = match &named.features {
+        Some(features) => features.clone(),
+        None => all_features(state),
+    };
+    let declared = |feature: &str| {
+        let definition = &state.properties.definition;
+        let in_table = definition
+            .features
+            .iter()
+            .any(|known| known.name == feature);
+        let in_registry = named.definition.as_ref().is_some_and(|resolved| {
+            resolved
+                .view
+                .features
+                .as_ref()
+                .is_some_and(|features| features.iter().any(|known| known == feature))
+        });
+        in_table || in_registry
+    };
+    let planned = |feature: &String| {
+        let output = match full_names {
+            true => format!("{}__{feature}", named.name),
+            false => feature.clone(),
+        };
+        match state.features.get(feature) {
+            Some((id, field)) => Ok(PlannedFeature {
+                field: Field::new(output, field.data_type().clone(), true),
+                field_id: Some(*id),
+            }),
+            // Known, but no row was ever written with it.
+            None if declared(feature) => Ok(PlannedFeature {
+                field: Field::new(output, DataType::Null, true),
+                field_id: None,
+            }),
+            None => Err(Error::FeatureNotFound {
+                view: named.name.clone(),
+                feature: feature.clone(),
+                nearest: nearest(feature, state.features.keys().map(String::as_str)),
+            }),
+        }
+    };
+    wanted.iter().map(planned).collect()
+}
+
+fn all_features(state: &State) -> Vec<String> {
+    let mut all: Vec<(i32, &String)> = state
+        .features
+        .iter()
+        .map(|(name, (id, _))| (*id, name))
+        .collect();
+    all.sort_unstable();
+    all.into_iter().map(|(_, name)| name.clone()).collect()
+}
+
+/// A token is of one of the tables that are read.
+fn check_token(views: &[PlannedView], request: &OnlineRequest) -> Result<()> {
+    let known = views.iter().any(|view| view.token.is_some());
+    if request.token.is_some() && !known {
+        let message = "expected the token of a write to one of the views that are read";
+        return Err(Error::invalid("online.token", message));
+    }
+    Ok(())
+}
+
+fn fields(views: &[PlannedView], request: &OnlineRequest) -> Result<Vec<Field>> {
+    let mut fields: Vec<Field> = Vec::new();
+    for view in views {
+        fields.extend(view.features.iter().map(|feature| feature.field.clone()));
+        if request.include_status {
+            let status = |feature: &PlannedFeature| {
+                Field::new(
+                    format!("{}__status", feature.field.name()),
+                    DataType::Utf8,
+                    false,
+                )
+            };
+            fields.extend(view.features.iter().map(status));
+        }
+        if request.include_timestamps {
+            let name = format!("{}__event_timestamp", view.name);
+            fields.push(Field::new(name, timestamp(), true));
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    match fields
+        .iter()
+        .find(|field| !seen.insert(field.name().as_str()))
+    {
+        Some(twice) => Err(Error::ColumnCollision {
+            column: twice.name().clone(),
+        }),
+        None => Ok(fields),
+    }
+}

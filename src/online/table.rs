@@ -1,0 +1,188 @@
+//! One online table in use: its newest known state, and the steps from one state to the next.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use iceberg::table::Table;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, Semaphore};
+
+use super::follow::follow;
+use super::load::Loader;
+use super::part::{Columns, Part};
+use super::slot::Slot;
+use super::state::{State, expected_bytes};
+use crate::error::Result;
+use crate::model::{TableName, WriteToken};
+use crate::table::Tables;
+
+/// Loads that run at a time, all tables together.
+const LOADS: usize = 4;
+
+/// What the tables of one reader have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Means {
+    pub(super) tables: Arc<Tables>,
+    pub(super) loader: Loader,
+    /// Where files are read and decoded: not on the threads that answer.
+    pub(super) runtime: Handle,
+    loads: Arc<Semaphore>,
+}
+
+impl Means {
+    pub(super) fn new(tables: Arc<Tables>, loader: Loader, runtime: Handle) -> Self {
+        Self {
+            tables,
+            loader,
+            runtime,
+            loads: Arc::new(Semaphore::new(LOADS)),
+        }
+    }
+}
+
+/// See the module's text.
+pub(super) struct OnlineTable {
+    name: TableName,
+    means: Means,
+    state: ArcSwap<State>,
+    /// Held by whoever makes the next state.
+    stepping: Mutex<()>,
+}
+
+impl OnlineTable {
+    /// The table as its catalog knows it now.
+    ///
+    /// # Errors
+    /// As [`Tables::pin`]; [`Error::AlreadyExists`](crate::error::Error::AlreadyExists) for a table that is no online table.
+    pub(super) async fn open(name: TableName, means: Means) -> Result<Self> {
+        let table = means.tables.catalogs().load_table(&name).await?;
+        let state = state_of(&name, &means, &table).await?;
+        Ok(Self {
+            name,
+            means,
+            state: ArcSwap::from_pointee(state),
+            stepping: Mutex::default(),
+        })
+    }
+
+    pub(super) fn name(&self) -> &TableName {
+        &self.name
+    }
+
+    pub(super) fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
+    /// A state that has the rows of a write; asks the catalog if the one at hand does not.
+    pub(super) async fn state_with(&self, token: &WriteToken) -> Result<Arc<State>> {
+        if !self.state().covers(token) {
+            self.refresh().await?;
+        }
+        Ok(self.state())
+    }
+
+    /// A state whose parts have these columns.
+    pub(super) async fn state_of_columns(&self, columns: &Columns) -> Arc<State> {
+        let state = self.state();
+        if state.has_columns(columns) {
+            return state;
+        }
+        let _turn = self.stepping.lock().await;
+        let state = self.state();
+        if !state.has_columns(columns) {
+            self.state.store(Arc::new(state.with_columns(columns)));
+        }
+        self.state()
+    }
+
+    /// Follows the catalog.
+    ///
+    /// # Errors
+    /// Of the catalog or the storage; the state stays as it was.
+    pub(super) async fn refresh(&self) -> Result<()> {
+        let table = self.means.tables.catalogs().load_table(&self.name).await?;
+        self.advance(&table).await
+    }
+
+    /// Follows the table as the catalog or a commit has just shown it.
+    ///
+    /// # Errors
+    /// Of the storage; the state stays as it was.
+    pub(super) async fn advance(&self, table: &Table) -> Result<()> {
+        let _turn = self.stepping.lock().await;
+        let old = self.state();
+        let seen = table.metadata();
+        let newer = seen.uuid() != old.metadata.uuid()
+            || (seen.last_sequence_number(), seen.last_updated_ms())
+                >= (
+                    old.metadata.last_sequence_number(),
+                    old.metadata.last_updated_ms(),
+                );
+        let same = table.metadata_location() == old.metadata_location.as_deref();
+        if same || !newer {
+            return Ok(());
+        }
+        let new = state_of(&self.name, &self.means, table).await?;
+        let new = follow(&old, new, &self.means.loader).await?;
+        tracing::debug!(table = %self.name, snapshot = ?new.pinned.pin().snapshot, "online table followed");
+        self.state.store(Arc::new(new));
+        Ok(())
+    }
+
+    /// The latest rows of a bucket's own files.
+    pub(super) async fn bucket(&self, state: &Arc<State>, bucket: usize) -> Result<Arc<Part>> {
+        let files = state.files.by_bucket[bucket].clone();
+        self.part(state, &state.buckets[bucket], files).await
+    }
+
+    /// The latest rows of the files that may hold any key.
+    pub(super) async fn shared(&self, state: &Arc<State>) -> Result<Arc<Part>> {
+        self.part(state, &state.shared, state.files.shared.clone())
+            .await
+    }
+
+    /// Whether the latest rows of the files that may hold any key should be in memory, if not those of the buckets.
+    pub(super) fn keeps_shared(&self, state: &State) -> bool {
+        let limit = self.means.loader.budget.limit();
+        state.fits(limit) || expected_bytes(&state.files.shared) <= limit / 4
+    }
+
+    pub(super) fn keeps_buckets(&self, state: &State) -> bool {
+        state.fits(self.means.loader.budget.limit())
+    }
+
+    async fn part(
+        &self,
+        state: &Arc<State>,
+        slot: &Arc<Slot>,
+        files: Vec<Arc<crate::table::files::FileEntry>>,
+    ) -> Result<Arc<Part>> {
+        let load = || {
+            let (means, state) = (self.means.clone(), Arc::clone(state));
+            async move {
+                let _permit = means.loads.acquire().await;
+                means.loader.part(&state, files).await
+            }
+        };
+        slot.get_or_load(&self.means.runtime, load).await
+    }
+
+    /// Rows of some keys from files, for parts that are not kept in memory.
+    pub(super) fn means(&self) -> &Means {
+        &self.means
+    }
+
+    /// Every resident part with its place.
+    pub(super) fn residents(&self) -> Vec<(Arc<Slot>, Arc<Part>)> {
+        let state = self.state();
+        let slots = state.buckets.iter().chain([&state.shared]);
+        slots
+            .filter_map(|slot| Some((Arc::clone(slot), slot.resident()?)))
+            .collect()
+    }
+}
+
+async fn state_of(name: &TableName, means: &Means, table: &Table) -> Result<State> {
+    let pinned = means.tables.pin_loaded(name, table, None).await?;
+    State::new(pinned, table)
+}

@@ -1,0 +1,187 @@
+//! One change of a table, made again on top of what others changed meanwhile until it is committed or does not apply.
+
+use std::collections::{BTreeMap, HashMap};
+
+use iceberg::spec::{
+    DataFile, MAIN_BRANCH, Operation, Snapshot, SnapshotReference, SnapshotRetention,
+};
+use iceberg::table::Table;
+use iceberg::{TableRequirement, TableUpdate};
+
+use super::snapshot::{Contents, Removed, snapshot};
+use super::{CONFLICTS, conflict, wait_after};
+use crate::catalog::Catalogs;
+use crate::catalog::commit::{Outcome, TableCommitter, staged};
+use crate::error::{Error, Result};
+use crate::model::TableName;
+
+/// What a commit does. The default does nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Changes of schema, specs and properties; made before the snapshot, which may depend on them.
+    pub updates: Vec<TableUpdate>,
+    /// New data files by the id of the partition spec that they were written with.
+    pub added: BTreeMap<i32, Vec<DataFile>>,
+    /// Data files that go.
+    pub removed: Removed,
+    /// `Append` where nothing goes, `Replace` where the rows stay the same.
+    pub operation: Operation,
+    /// Properties of the snapshot's summary beside the counts, which Murre adds.
+    pub summary: HashMap<String, String>,
+}
+
+impl Change {
+    /// Whether it makes a snapshot.
+    fn has_snapshot(&self) -> bool {
+        self.added.values().any(|files| !files.is_empty())
+            || !matches!(self.removed, Removed::Nothing)
+    }
+}
+
+/// A table after a commit.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The commit's snapshot; `None` if it made none.
+    pub snapshot_id: Option<i64>,
+    /// Sequence number of that snapshot, or of the current one; 0 if there is none.
+    pub sequence_number: i64,
+    /// The table, which others may have changed since.
+    pub table: Table,
+    /// Whether anything was committed; `false` for a change that did nothing.
+    pub changed: bool,
+}
+
+/// Makes the change that `plan` asks for. `plan` is called with the table as it is at each attempt, and is to check there
+/// what its change depends on; its errors end the commit, and so nothing is committed. Works for tables of SQL catalogs.
+///
+/// # Errors
+/// Those of `plan`; [`Error::CommitConflict`] if others were faster each time or if a file to be removed is not there as
+/// it was read; [`Error::Unsupported`] for other catalogs. With these, nothing was committed. [`Error::CatalogUnavailable`]
+/// also if it is not known whether the commit happened: files must not be deleted then.
+pub async fn commit_change(
+    catalogs: &Catalogs,
+    name: &TableName,
+    plan: impl FnMut(&Table) -> Result<Change> + Send,
+) -> Result<Committed> {
+    commit_change_on(catalogs, name, None, plan).await
+}
+
+/// [`commit_change`], where the table may still be as `known`, which saves a look-up.
+pub(super) async fn commit_change_on(
+    catalogs: &Catalogs,
+    name: &TableName,
+    mut known: Option<Table>,
+    mut plan: impl FnMut(&Table) -> Result<Change> + Send,
+) -> Result<Committed> {
+    let committer = catalogs.committer(name)?;
+    for attempt in 0..CONFLICTS {
+        let base = match known.take() {
+            Some(known) => known,
+            None => catalogs.load_table(name).await?,
+        };
+        let change = plan(&base)?;
+        let writer = Writer {
+            catalogs,
+            name,
+            committer: committer.as_ref(),
+        };
+        if let Some(committed) = writer.attempt(base, change).await? {
+            return Ok(committed);
+        }
+        wait_after(attempt).await;
+    }
+    Err(conflict(name))
+}
+
+struct Writer<'a> {
+    catalogs: &'a Catalogs,
+    name: &'a TableName,
+    committer: &'a dyn TableCommitter,
+}
+
+impl Writer<'_> {
+    /// `None` if somebody else was first.
+    async fn attempt(&self, base: Table, change: Change) -> Result<Option<Committed>> {
+        let made = match change.has_snapshot() {
+            true => Some(self.snapshot(&base, &change).await?),
+            false => None,
+        };
+        let updates = updates(change.updates, made.clone());
+        if updates.is_empty() {
+            return Ok(Some(unchanged(base)));
+        }
+        let uuid = base.metadata().uuid();
+        let requirements = vec![TableRequirement::UuidMatch { uuid }];
+        let id = made.as_ref().map(Snapshot::snapshot_id);
+        let table = match self.committer.commit(&base, requirements, updates).await? {
+            Outcome::Conflict => return Ok(None),
+            Outcome::Committed(table) => *table,
+            Outcome::Unknown(message) => self.look_up(id, &message).await?,
+        };
+        Ok(Some(Committed {
+            snapshot_id: id,
+            sequence_number: made.map_or_else(
+                || current_sequence(&table),
+                |snapshot| snapshot.sequence_number(),
+            ),
+            table,
+            changed: true,
+        }))
+    }
+
+    async fn snapshot(&self, base: &Table, change: &Change) -> Result<Snapshot> {
+        let staged = staged(base, change.updates.clone())?;
+        let contents = Contents {
+            staged: &staged,
+            added: &change.added,
+            removed: &change.removed,
+            operation: change.operation.clone(),
+            summary: &change.summary,
+        };
+        snapshot(self.name, base, contents).await
+    }
+
+    /// The table, if a commit whose answer was lost is in it.
+    async fn look_up(&self, snapshot: Option<i64>, message: &str) -> Result<Table> {
+        let table = self.catalogs.load_table(self.name).await?;
+        match snapshot {
+            Some(id) if table.metadata().snapshot_by_id(id).is_some() => Ok(table),
+            _ => Err(Error::CatalogUnavailable {
+                catalog: self.name.catalog.clone(),
+                message: format!(
+                    "it is not known whether the change of table `{}` was stored: {message}; send it again with the \
+                     same idempotency key",
+                    self.name
+                ),
+            }),
+        }
+    }
+}
+
+fn updates(mut updates: Vec<TableUpdate>, snapshot: Option<Snapshot>) -> Vec<TableUpdate> {
+    if let Some(snapshot) = snapshot {
+        let retention = SnapshotRetention::branch(None, None, None);
+        let reference = SnapshotReference::new(snapshot.snapshot_id(), retention);
+        updates.push(TableUpdate::AddSnapshot { snapshot });
+        updates.push(TableUpdate::SetSnapshotRef {
+            ref_name: MAIN_BRANCH.to_owned(),
+            reference,
+        });
+    }
+    updates
+}
+
+fn unchanged(table: Table) -> Committed {
+    Committed {
+        snapshot_id: None,
+        sequence_number: current_sequence(&table),
+        table,
+        changed: false,
+    }
+}
+
+/// Sequence number of the current snapshot; 0 if there is none.
+pub fn current_sequence(table: &Table) -> i64 {
+    let current = table.metadata().current_snapshot();
+    current.map_or(0, |snapshot| snapshot.sequence_number())
+}

@@ -1,0 +1,56 @@
+//! Settings of Parquet files.
+
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+
+use crate::table::online::{CREATED_TIMESTAMP, ENTITY_KEY, EVENT_TIMESTAMP, WRITE_SEQUENCE};
+
+const ROW_GROUP_ROWS: usize = 128 * 1024;
+/// Small pages, because point-in-time joins fetch few rows of many.
+const SCANNED_PAGE_ROWS: usize = 8 * 1024;
+/// Smaller ones, because a key that is not in memory is looked up by the pages that can hold it.
+const LOOKED_UP_PAGE_ROWS: usize = 2 * 1024;
+
+/// What a file is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileStyle {
+    /// Many rows of some columns.
+    Scanned,
+    /// The rows of a few entity keys, in an online table.
+    LookedUp,
+}
+
+impl FileStyle {
+    /// Page index on (the default). Statistics are never truncated: iceberg 0.10.1 skips row groups with inexact
+    /// statistics when it computes a file's bounds, so a truncated one would leave the bounds too narrow and hide rows.
+    pub(super) fn properties(self, rows: usize) -> WriterProperties {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_statistics_truncate_length(None)
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+        match self {
+            Self::Scanned => properties.set_data_page_row_count_limit(SCANNED_PAGE_ROWS),
+            Self::LookedUp => looked_up(properties, rows),
+        }
+        .build()
+    }
+}
+
+/// Keys are sorted, and numbers of rows rise, so that differences are short.
+fn looked_up(properties: WriterPropertiesBuilder, rows: usize) -> WriterPropertiesBuilder {
+    let key = || ColumnPath::from(ENTITY_KEY);
+    let distinct = u64::try_from(rows.clamp(1, ROW_GROUP_ROWS)).unwrap_or(1);
+    let properties = properties
+        .set_data_page_row_count_limit(LOOKED_UP_PAGE_ROWS)
+        .set_column_bloom_filter_enabled(key(), true)
+        .set_column_bloom_filter_ndv(key(), distinct)
+        .set_column_dictionary_enabled(key(), false)
+        .set_column_encoding(key(), Encoding::DELTA_BYTE_ARRAY);
+    let numbers = [EVENT_TIMESTAMP, CREATED_TIMESTAMP, WRITE_SEQUENCE];
+    numbers.into_iter().fold(properties, |properties, column| {
+        properties
+            .set_column_dictionary_enabled(ColumnPath::from(column), false)
+            .set_column_encoding(ColumnPath::from(column), Encoding::DELTA_BINARY_PACKED)
+    })
+}
