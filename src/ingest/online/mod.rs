@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use iceberg::spec::{DataFile, PartitionSpecRef};
 use iceberg::table::Table;
@@ -132,7 +132,7 @@ impl Ingest {
         owner: &Owner,
         request: &WriteRequest,
         stored: Option<&OnlineDefinition>,
-        sent: &Schema,
+        sent: &SchemaRef,
     ) -> Result<Wanted> {
         let given = request.definition.as_ref().or(stored);
         let names = self
