@@ -238,7 +238,8 @@ def _cancel_late(pool: "weakref.ref[Channels]", interval: float) -> None:
         time.sleep(interval)
 
 
-def _close_all() -> None:
+def close_all() -> None:
+    """Close what this process has open; what is used afterwards opens again."""
     for pool in list(_POOLS):
         pool.close()
 
@@ -251,4 +252,4 @@ def _start_over() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_close_all, after_in_child=_start_over)
+    os.register_at_fork(before=close_all, after_in_child=_start_over)

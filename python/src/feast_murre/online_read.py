@@ -39,6 +39,8 @@ class View:
 
     name: str
     """With its version, as it goes over the wire."""
+    prefix: str
+    """Of its columns in the answer, which do not tell versions apart."""
     features: tuple[str, ...]
     kinds: Mapping[str, Kind]
     """Of the declared features."""
@@ -50,7 +52,24 @@ class View:
         """Read `features` of Feast's view `table`, which is called `name`."""
         declared = online_requests.declared_features(table)
         kinds = {feature: KINDS[declared[feature]] for feature in features if declared.get(feature) in KINDS}
-        return cls(name, tuple(features), kinds, frozenset(online_requests.declared_keys(table)))
+        return cls(name, f"{table.name}__", tuple(features), kinds, frozenset(online_requests.declared_keys(table)))
+
+
+@dataclass
+class Group:
+    """Views that share a channel."""
+
+    keys: dict[str, Sequence[Value]]
+    numbers: list[int]
+    """Of the views among those of the request."""
+    names: dict[str, str]
+    """Of the views, by the prefix of their columns."""
+
+    def takes(self, view: View, keys: Keys) -> bool:
+        """Whether another view fits in; then it is in."""
+        # The very same columns: equal ones of other lists are rare and harmless.
+        same = all(self.keys.get(name, column) is column for name, column in keys.items())
+        return same and self.names.setdefault(view.prefix, view.name) == view.name
 
 
 @dataclass
@@ -77,13 +96,18 @@ class Reader:
     def read(self, project: str, views: Sequence[View], keys: Sequence[Keys], rows: int) -> list[Rows]:
         """The latest rows of each view for its own keys, all of which are `rows` long."""
         answers: list[Rows | None] = [None] * len(views)
-        groups: list[tuple[dict[str, Sequence[Value]], list[int]]] = []
+        groups: list[Group] = []
         for number, (view, own) in enumerate(zip(views, keys, strict=True)):
             if view.join_keys and view.join_keys != own.keys():
                 # Feast looks for the key that was given, which no row has.
                 answers[number] = _nothing(view, rows)
-            else:
-                _group(groups, number, own)
+                continue
+            group = next((group for group in groups if group.takes(view, own)), None)
+            if group is None:
+                group = Group({}, [], {view.prefix: view.name})
+                groups.append(group)
+            group.keys.update(own)
+            group.numbers.append(number)
         if groups and rows:
             self._fill(project, views, groups, rows, answers)
         return [
@@ -94,20 +118,18 @@ class Reader:
         self,
         project: str,
         views: Sequence[View],
-        groups: Sequence[tuple[dict[str, Sequence[Value]], list[int]]],
+        groups: Sequence[Group],
         rows: int,
         answers: list[Rows | None],
     ) -> None:
-        asked = [(self._command(project, tuple(views[n] for n in numbers)), keys) for keys, numbers in groups]
+        asked = [(self._command(project, tuple(views[n] for n in group.numbers)), group.keys) for group in groups]
         parts = []
         for start in range(0, rows, BATCH_ROWS):
             stop = min(rows, start + BATCH_ROWS)
             parts.append(self._channels.ask([_ask(command, keys, start, stop) for command, keys in asked]))
-        for group, (_, numbers) in enumerate(groups):
-            batch = parts[0][group]
-            if len(parts) > 1:
-                batch = pa.Table.from_batches([part[group] for part in parts]).combine_chunks().to_batches()[0]
-            for number in numbers:
+        for position, group in enumerate(groups):
+            batch = _joined([part[position] for part in parts])
+            for number in group.numbers:
                 answers[number] = self._rows(views[number], batch)
 
     def _command(self, project: str, views: tuple[View, ...]) -> bytes:
@@ -122,15 +144,15 @@ class Reader:
 
     def _rows(self, view: View, batch: pa.RecordBatch) -> Rows:
         names = batch.schema.names
-        time_column = batch.column(names.index(f"{view.name}__event_timestamp"))
+        time_column = batch.column(names.index(f"{view.prefix}event_timestamp"))
         times = time_column.view(pa.int64()).to_pylist()
         columns = []
         for feature in view.features:
-            column = batch.column(names.index(f"{view.name}__{feature}"))
+            column = batch.column(names.index(f"{view.prefix}{feature}"))
             columns.append(decode(view.kinds.get(feature) or kind_of_column(column.type), column))
         outside = None
         if self._enforce_ttl and view.features:
-            statuses = batch.column(names.index(f"{view.name}__{view.features[0]}__status"))
+            statuses = batch.column(names.index(f"{view.prefix}{view.features[0]}__status"))
             outside = [status == _OUTSIDE for status in statuses.to_pylist()]
         return Rows(columns, times, outside)
 
@@ -182,14 +204,10 @@ def key_kind(values: Sequence[Value]) -> Kind:
     return BY_ATTRIBUTE["string_val"]
 
 
-def _group(groups: list[tuple[dict[str, Sequence[Value]], list[int]]], number: int, own: Keys) -> None:
-    for keys, numbers in groups:
-        # The very same columns: equal ones of other lists are rare and harmless.
-        if all(keys.get(name, column) is column for name, column in own.items()):
-            keys.update(own)
-            numbers.append(number)
-            return
-    groups.append((dict(own), [number]))
+def _joined(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(parts) == 1:
+        return parts[0]
+    return pa.Table.from_batches(parts).combine_chunks().to_batches()[0]
 
 
 def _ask(command: bytes, keys: Keys, start: int, stop: int) -> Ask:

@@ -125,11 +125,11 @@ def encode(name: str, kind: Kind, values: Sequence[Value]) -> pa.Array:
 
 def decode(kind: Kind, column: pa.Array) -> list[Value]:
     """The values of a column, which another engine may have written in a type of its own."""
-    column = _as_stored(kind, column)
-    if column is None:
-        return []
-    if isinstance(column, list):
-        return column
+    if column.type != kind.arrow:
+        converted = _converted(kind, column)
+        if converted is None:
+            return python_values_to_proto_values(column.to_pylist(maps_as_pydicts="strict"), kind.type)
+        column = converted
     items = _plain(kind, column)
     if kind.whole:
         return [NOTHING if item is None else Value.FromString(item) for item in items]
@@ -141,13 +141,14 @@ def decode(kind: Kind, column: pa.Array) -> list[Value]:
     return [NOTHING if item is None else Value(**{attribute: item}) for item in items]
 
 
-def _as_stored(kind: Kind, column: pa.Array) -> "pa.Array | list[Value]":
-    if column.type == kind.arrow:
-        return column
+def _converted(kind: Kind, column: pa.Array) -> pa.Array | None:
+    """The column in the type of its kind, if that is a matter of width."""
+    if kind.whole and not (pa.types.is_null(column.type) or pa.types.is_large_binary(column.type)):
+        return None
     try:
         return column.cast(kind.arrow)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return python_values_to_proto_values(column.to_pylist(), kind.type)
+        return None
 
 
 def _plain(kind: Kind, column: pa.Array) -> list[Any]:
@@ -193,13 +194,12 @@ def _is_set(value: Value) -> bool:
 
 
 def _is_unset(name: str, kind: Kind, value: Value) -> bool:
-    if value.WhichOneof("val") == kind.attribute:
+    found = value.WhichOneof("val")
+    if found == kind.attribute:
         return False
     if not _is_set(value):
         return True
-    raise TypeError(
-        f"column {name}: expected {kind.attribute} for type {kind.type.name}, found {value.WhichOneof('val')}"
-    )
+    raise TypeError(f"column {name}: expected {kind.attribute} for type {kind.type.name}, found {found}")
 
 
 def _microseconds(name: str, seconds: int | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Writing: rows of Feast as Arrow batches, one DoPut for a logical write, repeated under one name until it is answered."""
+"""Writing: rows of Feast as Arrow batches, one DoPut for each logical write, tried again under the same name."""
 
 import json
 import time
@@ -36,9 +36,8 @@ class Batches:
         declared = online_requests.declared_features(table)
         self._features: dict[str, Kind] = {}
         for name in dict.fromkeys(name for _, values, _, _ in data for name in values):
-            kind = KINDS.get(declared.get(name)) or kind_of_values(
-                values.get(name, NOTHING) for _, values, _, _ in data
-            )
+            values = (row_values.get(name, NOTHING) for _, row_values, _, _ in data)
+            kind = KINDS.get(declared.get(name)) or kind_of_values(values)
             if kind is not None:
                 self._features[name] = kind
         self.schema = self._schema()

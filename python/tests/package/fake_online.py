@@ -2,6 +2,8 @@
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -47,6 +49,15 @@ class FakeOnline(fl.FlightServerBase):
         self.failures: list[Exception] = []
         self.done: set[str] = set()
         self.lock = threading.Lock()
+        self.awake = threading.Event()
+        self.awake.set()
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Have calls wait, for ever as far as they know."""
+        self.awake.clear()
+        yield
+        self.awake.set()
 
     def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         """Write rows."""
@@ -73,6 +84,7 @@ class FakeOnline(fl.FlightServerBase):
         begun = False
         for batch in _batches(reader):
             self.asked += 1
+            self.awake.wait()
             self._fail()
             answer = self._answer(command["project"], command["online"], batch)
             if not begun:
