@@ -19,11 +19,12 @@ const EXAMPLES: &str = "Examples:
   murre check-config --config murre.toml           show every setting, or everything that is wrong
   MURRE__ENGINE__THREADS=4 murre serve             any setting as a variable: MURRE__SECTION__KEY";
 
-const IMPORT_EXAMPLES: &str = "The rows go into the view's batch source. An Iceberg table that is missing is made, bucketed by key and sorted by
-key and time. Columns go by the source's names or by the view's; all files become visible at once, or none does.
+const IMPORT_EXAMPLES: &str = "A table that is missing is made: a batch source bucketed by key and sorted by key and time, an online table as the section
+[online] says. Columns go by the source's names or by the view's; all files become visible at once, or none does.
 
 Examples:
   murre import driver_stats.parquet --feature-view driver_stats
+  murre import latest.parquet --feature-view driver_stats --to online
   murre import s3://bucket/stats/ more.parquet --feature-view driver_stats --feast-repo feature_repo";
 
 const COMPACT_EXAMPLES: &str = "Of each entity key the latest row stays: the one with the greatest event timestamp, then created timestamp, then
@@ -47,7 +48,7 @@ pub(crate) enum Command {
     Serve(Settings),
     /// Make a sample feature store and run a point-in-time join over it
     Demo(DemoOptions),
-    /// Load Parquet files into a feature view's batch source
+    /// Load Parquet files into a feature view's batch source or online table
     #[command(after_help = IMPORT_EXAMPLES)]
     Import {
         #[command(flatten)]

@@ -9,10 +9,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::catalog::Catalogs;
 use crate::config::Config;
 use crate::error::{Error, Result, nearest};
-use crate::ingest::{Ingest, Part, Rows};
-use crate::model::{FeatureView, ParquetLocation, SourceLocation};
+use crate::ingest::{Ingest, Part, Rows, joined};
+use crate::model::{
+    FeatureView, ParquetLocation, SourceLocation, ViewVersion, WriteRequest, WriteTarget,
+};
 use crate::registry::{self, Registry};
 use crate::source_rules::SourceRules;
+use crate::table::online::OnlineLayout;
 use crate::table::read::{ScanSpec, TableScan};
 use crate::table::{FooterCache, PinnedTable, TableCacheConfig, Tables};
 
@@ -28,6 +31,19 @@ pub struct ImportOptions {
     /// Feature view that the rows are of
     #[arg(long, value_name = "VIEW")]
     pub feature_view: String,
+    /// Where to: the view's batch source, or its online table
+    #[arg(long, value_enum, default_value = "offline")]
+    pub to: Target,
+}
+
+/// Where imported rows go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Target {
+    /// The view's batch source.
+    #[default]
+    Offline,
+    /// The view's online table.
+    Online,
 }
 
 /// What an import did.
@@ -61,13 +77,21 @@ impl std::fmt::Display for ImportReport {
 /// column.
 pub async fn run(config: &Config, options: &ImportOptions) -> Result<ImportReport> {
     let catalogs = Catalogs::connect(&config.catalogs)?;
-    let definitions = registry::check(&config.registry, &catalogs).await?;
-    let view = view(&definitions, &options.feature_view)?;
     let caches = TableCacheConfig {
         size: config.tables.metadata_cache,
         ..TableCacheConfig::default()
     };
     let tables = Arc::new(Tables::new(catalogs, caches));
+    // The rules are about clients; who starts this may read whatever the system lets them.
+    let rules = SourceRules::new(config.sources.clone(), true, None);
+    let ingest = Ingest::new(Arc::clone(&tables), rules);
+    let import = Import {
+        config,
+        ingest,
+        definitions: registry::check(&config.registry, tables.catalogs()).await?,
+        view: &options.feature_view,
+    };
+    view(&import.definitions, &ViewVersion::parse(import.view).view)?;
     let mut files = Vec::new();
     for file in &options.files {
         files.extend(open(&tables, file).await?);
@@ -76,20 +100,63 @@ pub async fn run(config: &Config, options: &ImportOptions) -> Result<ImportRepor
     let count = files.len() as u64;
     let parts = files.into_iter().map(|file| part(file, &progress));
     let parts = parts.collect::<Result<Vec<_>>>()?;
-    // The rules are about clients; who starts this may read whatever the system lets them.
-    let rules = SourceRules::new(config.sources.clone(), true, None);
-    let written = Ingest::new(tables, rules).import_offline(view, parts).await;
+    let written = match options.to {
+        Target::Offline => import.offline(parts).await,
+        Target::Online => import.online(tables.catalogs(), parts).await,
+    };
     match &written {
         Ok(_) => progress.finish_and_clear(),
         Err(_) => progress.abandon(),
     }
-    let written = written?;
     Ok(ImportReport {
         files: count,
-        rows: written.rows,
-        place: place(view),
-        created: written.created,
+        ..written?
     })
+}
+
+/// What one import needs.
+struct Import<'a> {
+    config: &'a Config,
+    ingest: Ingest,
+    definitions: Arc<Registry>,
+    view: &'a str,
+}
+
+impl Import<'_> {
+    async fn offline(self, parts: Vec<Part>) -> Result<ImportReport> {
+        let view = view(&self.definitions, self.view)?;
+        let written = self.ingest.import_offline(view, parts).await?;
+        Ok(ImportReport {
+            files: 0,
+            rows: written.rows,
+            place: place(view),
+            created: written.created,
+        })
+    }
+
+    async fn online(self, catalogs: &Catalogs, parts: Vec<Part>) -> Result<ImportReport> {
+        let (online, _catalog) = registry::online_place(self.config, catalogs)?;
+        let layout = OnlineLayout::new(&online);
+        let view = ViewVersion::parse(self.view);
+        let name = layout.table_name(self.definitions.project(), &view);
+        let created = catalogs.load_table(&name).await.is_err();
+        let registry = registry::open(&self.config.registry, catalogs)?;
+        let ingest = self.ingest.with_features(registry, layout);
+        let request = WriteRequest {
+            project: None,
+            view,
+            to: WriteTarget::Online,
+            idempotency_key: None,
+            definition: None,
+        };
+        let written = ingest.write_view(request, joined(parts)?).await?;
+        Ok(ImportReport {
+            files: 0,
+            rows: written.rows,
+            place: format!("table `{name}` of catalog `{}`", name.catalog),
+            created,
+        })
+    }
 }
 
 fn view<'a>(definitions: &'a Registry, name: &str) -> Result<&'a FeatureView> {

@@ -1,13 +1,13 @@
 //! Murre: an Arrow Flight data server for feature stores over Apache Iceberg.
 //!
 //! ```text
-//!   server/      wire: tonic, Flight, proto                     knows everything below, decides nothing
+//!   server/      wire: tonic, Flight, proto                        knows everything below, decides nothing
 //!      │  model::Request, streams of RecordBatch
-//!   historical · staging · demo                                 what the product does; no tonic, no proto
+//!   historical · online/ · ingest · staging · maintenance · demo   what the product does; no tonic, no proto
 //!      │  ScanSpec, PinnedTable, ExecutionPlan
-//!   engine/ · table/ · registry/ · catalog/                     how: DataFusion, Iceberg, definitions
+//!   engine/ · table/ · registry/ · catalog/                        how: DataFusion, Iceberg, definitions
 //!      │
-//!   model/ · error · clock · config · telemetry                 vocabulary; no I/O (config reads one file)
+//!   model/ · error · clock · config · telemetry                    vocabulary; no I/O (config reads one file)
 //! ```
 //! An arrow only ever points down; `clippy.toml` fences the floors.
 //!
@@ -23,6 +23,7 @@
 //! - [`table`]: pinned Iceberg tables: file index, pruning, reading, writing.
 //! - [`engine`]: DataFusion, the feature scan and the point-in-time join.
 //! - [`historical`]: a historical request becomes an execution plan.
+//! - [`online`]: latest rows per entity, from an index in memory that follows commits.
 //! - [`on_demand`]: features computed by code in the definitions.
 //! - [`ingest`]: rows that clients send become rows of tables and files.
 //! - [`maintenance`]: upkeep of online tables: compaction.

@@ -1,9 +1,11 @@
 //! Rows for a feature view's batch source. An Iceberg table that is missing is made in the layout that joins read best:
 //! bucketed by key, sorted by key and time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
+use futures::StreamExt;
 use iceberg::table::Table;
 
 use super::columns::Columns;
@@ -131,6 +133,28 @@ impl Ingest {
             created: false,
         })
     }
+}
+
+/// All parts as one, in columns that hold the values of all of them.
+///
+/// # Errors
+/// [`Error::SchemaMismatch`] or [`Error::ColumnsDiffer`] with the name of the part, also while rows are read.
+pub fn joined(parts: Vec<Part>) -> Result<Rows> {
+    let schema = Arc::new(common_schema(&parts)?);
+    let mut streams = Vec::with_capacity(parts.len());
+    for Part { name, rows } in parts {
+        let target = Arc::clone(&schema);
+        let columns = Columns::new("the first file", &rows.schema, target, &BTreeMap::new());
+        let columns = columns.map_err(|error| of_part(&name, error))?;
+        streams.push(rows.batches.map(move |batch| {
+            let fitted = batch.and_then(|batch| columns.fit(&batch));
+            fitted.map_err(|error| of_part(&name, error))
+        }));
+    }
+    Ok(Rows {
+        schema,
+        batches: futures::stream::iter(streams).flatten().boxed(),
+    })
 }
 
 /// An error that says which part it is about.

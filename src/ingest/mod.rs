@@ -17,7 +17,7 @@ use crate::source_rules::SourceRules;
 use crate::table::Tables;
 use crate::table::commit::{CommitHook, GroupCommit};
 use crate::table::online::OnlineLayout;
-pub use import::{OfflineWrite, Part};
+pub use import::{OfflineWrite, Part, joined};
 use locks::Locks;
 use online::{Features, Sequences};
 
@@ -66,7 +66,7 @@ pub struct Ingest {
     sequences: Sequences,
 }
 
-/// Called with each new state of a table that rows of views are written to.
+/// What [`Ingest::with_commit_hook`] was given.
 #[derive(Clone, Default)]
 struct Hook(Option<CommitHook>);
 
@@ -100,7 +100,7 @@ impl Ingest {
         }
     }
 
-    /// The same, telling `hook` each new state of a table that rows of views were written to, before the writers know.
+    /// The same, telling `hook` each new state of a table that rows of views are written to, before the writers know.
     #[must_use]
     pub fn with_commit_hook(self, hook: CommitHook) -> Self {
         Self {
@@ -110,7 +110,7 @@ impl Ingest {
         }
     }
 
-    fn tell(&self, name: &TableName, table: &iceberg::table::Table) {
+    fn tell(&self, name: &TableName, table: Option<&iceberg::table::Table>) {
         if let Hook(Some(hook)) = &self.hook {
             hook(name, table);
         }

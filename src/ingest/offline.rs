@@ -5,32 +5,24 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::TryStreamExt;
-use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
 use iceberg::table::Table;
 
 use super::columns::Columns;
 use super::online::{self, arrow_type, in_utc};
-use super::storable::storable;
+use super::table::{Created, Written};
 use super::{Ingest, Rows, unsupported};
 use crate::error::{Error, Result};
 use crate::model::{
     FeatureSource, FeatureView, SnapshotId, SourceLocation, TableName, WriteOutcome, WriteRequest,
 };
 use crate::registry::Registry;
-use crate::table::commit::{KnownWrite, NewTable, create_table, known_write};
-use crate::table::entity_key::key_array;
-use crate::table::layout::PartitionBy;
-use crate::table::online::{CREATED_TIMESTAMP, EVENT_TIMESTAMP};
+use crate::table::commit::{KnownWrite, known_write};
+use crate::table::online::{CREATED_TIMESTAMP, EVENT_TIMESTAMP, stored_key};
 use crate::table::write::arrow_schema;
-
-/// Hash buckets of a table that is created. Every append costs a file for each, and training data is read in bulk, so
-/// that there are few: enough to leave out most of a table for a few keys, and to work on side by side.
-const BUCKETS: u32 = 16;
 
 /// One write to the batch source of a view.
 struct Offline<'a> {
     request: &'a WriteRequest,
-    registry: &'a Registry,
     view: &'a FeatureView,
     place: String,
     /// Source columns to the names that they have in rows.
@@ -48,7 +40,6 @@ impl Ingest {
         let view = registry.feature_view(&request.view.view)?;
         let write = Offline {
             request: &request,
-            registry: &registry,
             view: &view,
             place: format!("the batch source of feature view `{}`", view.name),
             names: sent_names(&view.source, &rows.schema),
@@ -87,13 +78,7 @@ impl Ingest {
                 what: error.to_string(),
             });
         }
-        let table = self.source_table(write, name, &rows.schema).await?;
-        if committer.is_err() {
-            let rows = self
-                .append_table(&write.place, name, &write.names, rows)
-                .await?;
-            return Ok(outcome(name.to_string(), rows));
-        }
+        let (table, created) = self.source_table(write, name, &rows.schema).await?;
         if let Some(known) = key
             .as_ref()
             .and_then(|key| known_write(table.metadata(), key))
@@ -101,11 +86,14 @@ impl Ingest {
             rows.batches.try_for_each(async |_| Ok(())).await?;
             return Ok(written(name, known, true));
         }
-        let target = Arc::new(arrow_schema(&table)?);
-        let columns = Columns::new(&write.place, &rows.schema, target, &write.names)?;
-        let files = self.write(&table, &columns, rows).await?;
-        if files.rows == 0 {
-            return Ok(outcome(name.to_string(), 0));
+        let files = self.source_files(write, &table, rows).await;
+        let files = match created {
+            Some(created) => created.settle(files).await?,
+            None => files?,
+        };
+        if committer.is_err() || files.rows == 0 {
+            let rows = self.append_files(name, files).await?;
+            return Ok(outcome(name.to_string(), rows));
         }
         let spec = table.metadata().default_partition_spec_id();
         let files = online::Written {
@@ -117,118 +105,60 @@ impl Ingest {
         Ok(written(name, receipt.write, receipt.replayed))
     }
 
+    async fn source_files(
+        &self,
+        write: &Offline<'_>,
+        table: &Table,
+        rows: Rows,
+    ) -> Result<Written> {
+        let target = Arc::new(arrow_schema(table)?);
+        let columns = Columns::new(&write.place, &rows.schema, target, &write.names)?;
+        self.write(table, &columns, rows).await
+    }
+
     /// The source's table, created if there is none.
     async fn source_table(
         &self,
         write: &Offline<'_>,
         name: &TableName,
         sent: &Schema,
-    ) -> Result<Table> {
+    ) -> Result<(Table, Option<Created>)> {
         let catalogs = self.tables.catalogs();
         catalogs.get_or_create(&name.catalog).await?;
-        let _turn = self.locks.hold(&format!("create {name:?}")).await;
-        match catalogs.load_table(name).await {
-            Err(Error::TableNotFound { .. }) => {
-                match create_table(catalogs, name, write.new_table(sent)?).await {
-                    // Another process was faster, whatever the catalog says of it.
-                    Err(error) => catalogs.load_table(name).await.map_err(|_| error),
-                    created => created,
-                }
+        let schema = write.source_schema(sent);
+        match self.offline_table(write.view, name, &schema).await {
+            // Another process was faster.
+            Err(error @ Error::AlreadyExists { .. }) => {
+                let table = catalogs.load_table(name).await.map_err(|_| error)?;
+                Ok((table, None))
             }
-            found => found,
+            table => table,
         }
     }
 }
 
 impl Offline<'_> {
-    /// The table that rows with these columns make: keys, times, then features.
-    fn new_table(&self, sent: &Schema) -> Result<NewTable> {
-        let mut fields: Vec<Field> = Vec::new();
-        let keys = self.request.definition.as_ref();
-        let keys = match keys.filter(|it| !it.join_keys.is_empty()) {
-            Some(definition) => definition.join_keys.clone(),
-            None => online::join_key_types(self.registry, &self.view.join_keys, Some(sent))?,
-        };
-        for key in &keys {
-            if sent.index_of(&key.name).is_err() {
-                return Err(Error::MissingEntityColumn {
-                    column: key.name.clone(),
-                    view: self.view.name.clone(),
-                    found: sent.fields().iter().map(|it| it.name().clone()).collect(),
-                });
-            }
-            let data_type = in_utc(&key_array(key.key_type));
-            fields.push(Field::new(self.source_name(&key.name), data_type, true));
-        }
-        let source = &self.view.source;
-        let times = [
-            Some(&source.timestamp_field),
-            source.created_timestamp_column.as_ref(),
-        ];
-        let times: Vec<String> = times
-            .into_iter()
-            .flatten()
-            .map(|it| self.own_name(it))
-            .collect();
-        let key_columns: Vec<String> = keys.iter().map(|key| self.source_name(&key.name)).collect();
-        let rest = sent.fields().iter().map(|field| {
-            let name = self.source_name(field.name());
-            Field::new(name, self.declared(field), true)
+    /// The columns that a new table is made for: times by the source's names, types as the definition declares them.
+    fn source_schema(&self, sent: &Schema) -> Schema {
+        let fields = sent.fields().iter().map(|field| {
+            let mut names = self.names.iter();
+            let source = names.find(|(_, name)| *name == field.name());
+            let name = source.map_or(field.name(), |(source, _)| source);
+            Field::new(name, self.data_type(field), true)
         });
-        let (timed, features): (Vec<Field>, Vec<Field>) = rest
-            .filter(|field| !key_columns.contains(field.name()))
-            .partition(|field| times.contains(field.name()));
-        if !timed.iter().any(|field| *field.name() == times[0]) {
-            return Err(Error::SchemaMismatch {
-                column: times[0].clone(),
-                expected: "a timestamp".to_owned(),
-                found: "no column".to_owned(),
-            });
-        }
-        let schema = storable(&Schema::new(
-            fields
-                .into_iter()
-                .chain(timed)
-                .chain(features)
-                .collect::<Vec<_>>(),
-        ))?;
-        let schema = arrow_schema_to_schema_auto_assign_ids(&schema);
-        Ok(NewTable {
-            schema: schema.map_err(Error::iceberg("plan columns"))?,
-            partition_by: key_columns.first().map(bucket).into_iter().collect(),
-            sort_by: key_columns.into_iter().chain([times[0].clone()]).collect(),
-        })
+        Schema::new(fields.collect::<Vec<_>>())
     }
 
-    /// The type that the definition declares, or the column's own.
-    fn declared(&self, field: &Field) -> DataType {
+    /// The declared type, or the column's own.
+    fn data_type(&self, field: &Field) -> DataType {
         let definition = self.request.definition.as_ref();
+        let mut keys = definition.into_iter().flat_map(|it| &it.join_keys);
+        let key = keys.find(|it| it.name == *field.name());
         let mut features = definition.into_iter().flat_map(|it| &it.features);
-        let declared = features.find(|it| it.name == *field.name());
-        let declared = declared.and_then(arrow_type);
+        let feature = features.find(|it| it.name == *field.name());
+        let declared = key.map(|key| stored_key(key.key_type));
+        let declared = declared.or_else(|| arrow_type(feature?));
         declared.unwrap_or_else(|| in_utc(field.data_type()))
-    }
-
-    /// The source column that goes by a name in rows.
-    fn source_name(&self, name: &str) -> String {
-        let mut names = self.names.iter();
-        let found = names.find(|(_, mapped)| *mapped == name);
-        found.map_or(name, |(source, _)| source).to_owned()
-    }
-
-    /// The source column of a time, which may be given by its mapped name.
-    fn own_name(&self, time: &str) -> String {
-        let mut mapping = self.view.source.field_mapping.iter();
-        let found = mapping.find(|(_, mapped)| *mapped == time);
-        found.map_or(time, |(source, _)| source).to_owned()
-    }
-}
-
-/// All key types can be bucketed.
-fn bucket(column: &String) -> PartitionBy {
-    PartitionBy::Bucket {
-        column: column.clone(),
-        buckets: BUCKETS,
     }
 }
 

@@ -22,6 +22,7 @@ use crate::table::commit::{NewTable, create_table};
 
 mod files;
 mod fitting;
+mod online;
 mod tables;
 
 struct Fixture {

@@ -11,7 +11,8 @@ use crate::catalog::{Catalogs, table_error};
 use crate::config::Config;
 use crate::error::{Error, Result, nearest};
 use crate::model::TableName;
-use crate::table::online::OnlineProperties;
+use crate::registry;
+use crate::table::online::{OnlineLayout, OnlineProperties};
 use crate::table::{TableCacheConfig, Tables};
 
 pub use compact::{CompactReport, Extent, FoldLimits};
@@ -112,23 +113,20 @@ pub struct CompactOptions {
 /// Those of [`Maintenance::online_tables`] and [`Maintenance::compact`]; tables before the failing one are done.
 pub async fn compact(config: &Config, options: &CompactOptions) -> Result<Vec<CompactReport>> {
     let catalogs = Catalogs::connect(&config.catalogs)?;
+    let (online, _catalog) = registry::online_place(config, &catalogs)?;
+    let layout = OnlineLayout::new(&online);
     let caches = TableCacheConfig {
         size: config.tables.metadata_cache,
         ..TableCacheConfig::default()
     };
     let maintenance = Maintenance::new(Arc::new(Tables::new(catalogs, caches)));
-    let catalog = match config.online.catalog.as_str() {
-        "" => "default",
-        named => named,
-    };
     let meant = Selection {
         project: options.project.clone(),
         feature_views: options.feature_view.clone(),
     };
-    let namespace = config.online.namespace_levels();
     let mut reports = Vec::new();
     for (name, _) in maintenance
-        .online_tables(catalog, &namespace, &meant)
+        .online_tables(&layout.catalog, &layout.namespace, &meant)
         .await?
     {
         let progress = progress(&name);

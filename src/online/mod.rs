@@ -227,7 +227,10 @@ impl OnlineReader {
                 other => other,
             })?,
         };
-        OnlineProperties::of_view(&name, &table.state().metadata, project, view)?;
+        let state = table.state();
+        if (state.properties.project.as_str(), &state.properties.view) != (project, view) {
+            OnlineProperties::of_view(&name, &state.metadata, project, view)?;
+        }
         Ok(table)
     }
 

@@ -1,1 +1,267 @@
+//! Reads against a dictionary, through writes, late rows, ties, folds, restarts, small memories and every partitioning.
 
+mod lab;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rstest::rstest;
+
+use crate::error::ErrorKind;
+use crate::model::PartitionStrategy;
+use lab::{Lab, Row, Settings};
+
+const KEYS: i64 = 12;
+
+/// One step of a life of a table.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Rows of key, event second, created second and value.
+    Write(Vec<Row>),
+    /// Rows that follow each other in partitions, not in one small file.
+    Fold,
+    /// Another server, with an empty memory.
+    Restart,
+    /// Time for what was written elsewhere to be seen.
+    Refresh,
+    Read(Vec<i64>),
+}
+
+/// The dictionary: what counts of each key.
+#[derive(Default)]
+struct Model {
+    latest: BTreeMap<i64, (i64, Option<i64>, f64)>,
+}
+
+impl Model {
+    fn write(&mut self, rows: &[Row]) {
+        for row in rows {
+            let new = (row.event, row.created, row.value);
+            let held = self.latest.entry(row.key).or_insert(new);
+            // Of equal times, the later write wins.
+            if (held.0, held.1) <= (new.0, new.1) {
+                *held = new;
+            }
+        }
+    }
+
+    fn read(&self, keys: &[i64]) -> Vec<Option<(i64, f64)>> {
+        let latest = |key| {
+            self.latest
+                .get(key)
+                .map(|(event, _, value)| (*event, *value))
+        };
+        keys.iter().map(latest).collect()
+    }
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    (0..KEYS, 0..4_i64, prop::option::of(0..2_i64), 0..1000_i32).prop_map(
+        |(key, event, created, value)| Row {
+            key,
+            event,
+            created,
+            value: f64::from(value),
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => prop::collection::vec(row(), 1..8).prop_map(Step::Write),
+        2 => Just(Step::Fold),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Refresh),
+        5 => prop::collection::vec(0..KEYS + 2, 1..6).prop_map(Step::Read),
+    ]
+}
+
+fn strategies() -> impl Strategy<Value = PartitionStrategy> {
+    prop_oneof![
+        Just(PartitionStrategy::EntityHash),
+        Just(PartitionStrategy::Timestamp),
+        Just(PartitionStrategy::Hybrid),
+    ]
+}
+
+/// A memory that holds everything, one that holds some parts, and one that holds nothing.
+fn memories() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(64 << 20), Just(40_000_u64), Just(0)]
+}
+
+async fn live(settings: Settings, steps: Vec<Step>) {
+    let mut lab = Lab::new(settings).await;
+    let mut model = Model::default();
+    let mut token = None;
+    for step in steps {
+        match step {
+            Step::Write(rows) => {
+                token = lab.write(&rows).await;
+                model.write(&rows);
+            }
+            Step::Fold => lab.fold().await,
+            Step::Restart => lab.restart(),
+            Step::Refresh => lab.reader.refresh().await,
+            Step::Read(keys) => {
+                if token.is_some() {
+                    let found = lab.read(&keys, token.clone()).await.unwrap();
+                    assert_eq!(found, model.read(&keys), "{keys:?}");
+                }
+            }
+        }
+    }
+    let all: Vec<i64> = (0..KEYS + 2).collect();
+    if token.is_some() {
+        assert_eq!(lab.read(&all, token).await.unwrap(), model.read(&all));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_life_of_a_table_reads_as_a_dictionary(
+        strategy in strategies(),
+        cache_bytes in memories(),
+        steps in prop::collection::vec(step(), 1..14),
+    ) {
+        let settings = Settings { strategy, cache_bytes, buckets: 4 };
+        lab::runtime().block_on(live(settings, steps));
+    }
+}
+
+#[rstest]
+#[case(PartitionStrategy::EntityHash)]
+#[case(PartitionStrategy::Timestamp)]
+#[case(PartitionStrategy::Hybrid)]
+#[tokio::test(flavor = "multi_thread")]
+async fn strategies_give_the_same_answers(#[case] strategy: PartitionStrategy) {
+    let mut lab = Lab::new(Settings {
+        strategy,
+        ..Settings::default()
+    })
+    .await;
+    let rows = lab::rows(0..9000, 5);
+    lab.write(&rows).await;
+    let late = lab::rows(0..9000, 3);
+    let token = lab.write(&late).await;
+    let keys = [0, 17, 8999, 9000];
+    let expected = [Some((5, 0.0)), Some((5, 17.0)), Some((5, 8999.0)), None];
+    assert_eq!(lab.read(&keys, token.clone()).await.unwrap(), expected);
+    lab.fold().await;
+    assert_eq!(lab.read(&keys, token.clone()).await.unwrap(), expected);
+    lab.restart();
+    assert_eq!(lab.read(&keys, token).await.unwrap(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_reads_files_of_one_bucket() {
+    let mut lab = Lab::new(Settings::default()).await;
+    // Large writes are partitioned, small ones are one file each.
+    lab.write(&lab::rows(0..9000, 1)).await;
+    lab.write(&lab::rows(0..10, 2)).await;
+    lab.write(&lab::rows(10..20, 2)).await;
+    lab.restart();
+    let cold = lab.explain(&[3]).await;
+    assert!(cold.contains("in 1 of 4 buckets"), "{cold}");
+    assert!(
+        cold.contains("files: 6 total, 3 pruned by bucket, 3 considered (1 of the buckets, 2 of any key), 3 read"),
+        "{cold}"
+    );
+    let warm = lab.explain(&[3]).await;
+    assert!(warm.contains("2 parts in memory, 0 loaded now"), "{warm}");
+    assert!(warm.contains(", 0 read"), "{warm}");
+    lab.fold().await;
+    lab.restart();
+    let folded = lab.explain(&[3]).await;
+    assert!(
+        folded.contains("files: 4 total, 3 pruned by bucket, 1 considered (1 of the buckets, 0 of any key), 1 read"),
+        "{folded}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_larger_than_the_memory_is_read_by_key() {
+    let mut lab = Lab::new(Settings {
+        cache_bytes: 0,
+        ..Settings::default()
+    })
+    .await;
+    lab.write(&lab::rows(0..9000, 1)).await;
+    let text = lab.explain(&[3]).await;
+    assert!(
+        text.contains("0 parts in memory, 0 loaded now, 1 by key"),
+        "{text}"
+    );
+    assert!(
+        text.contains("1 considered (1 of the buckets, 0 of any key), 1 read"),
+        "{text}"
+    );
+    assert_eq!(lab.reader.means.loader.budget.used(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_adds_rows_to_what_is_in_memory() {
+    let mut lab = Lab::new(Settings::default()).await;
+    lab.write(&lab::rows(0..9000, 1)).await;
+    let all: Vec<i64> = (0..9000).collect();
+    lab.read(&all, None).await.unwrap();
+    let token = lab.write(&lab::rows(5..6, 2)).await;
+    lab.read(&[5], token).await.unwrap();
+    let text = lab.explain(&all).await;
+    assert!(text.contains("5 parts in memory, 0 loaded now"), "{text}");
+    lab.fold().await;
+    lab.reader.refresh().await;
+    let text = lab.explain(&all).await;
+    assert!(text.contains("4 parts in memory, 0 loaded now"), "{text}");
+    assert_eq!(lab.read(&[5], None).await.unwrap(), [Some((2, 5.0))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_bounded() {
+    let limit = 400_000;
+    let mut lab = Lab::new(Settings {
+        cache_bytes: limit,
+        ..Settings::default()
+    })
+    .await;
+    for version in 0..4 {
+        let view = format!("stats@v{version}");
+        lab.write_view(&view, &lab::rows(0..5000, 1)).await;
+        let all: Vec<i64> = (0..5000).collect();
+        assert_eq!(lab.read_view(&view, &all).await.unwrap().len(), 5000);
+        assert!(lab.reader.means.loader.budget.used() <= limit);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_past_the_ttl_are_outside_of_the_max_age() {
+    let mut lab = Lab::new(Settings::default()).await;
+    lab.write(&lab::rows(0..2, 100)).await;
+    lab.clock.advance(Duration::from_secs(100 + 3600));
+    let at_the_limit = lab.statuses(&[0, 5], false).await;
+    assert_eq!(at_the_limit, ["PRESENT", "NOT_FOUND"]);
+    lab.clock.advance(Duration::from_secs(1));
+    assert_eq!(
+        lab.statuses(&[0, 5], false).await,
+        ["OUTSIDE_MAX_AGE", "NOT_FOUND"]
+    );
+    assert_eq!(lab.statuses(&[0, 5], true).await, ["PRESENT", "NOT_FOUND"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_named() {
+    let mut lab = Lab::new(Settings::default()).await;
+    let token = lab.write(&lab::rows(0..2, 1)).await;
+    let error = lab.read_view("nothing", &[1]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(
+        error.to_string().contains("feature view `nothing`"),
+        "{error}"
+    );
+    lab.write_view("stats@v9", &lab::rows(0..2, 1)).await;
+    let request = lab::request("stats@v9", token);
+    let error = lab.reader.plan(&request).await.unwrap_err();
+    assert!(error.to_string().starts_with("online.token: "), "{error}");
+}

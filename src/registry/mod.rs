@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::catalog::{CatalogHandle, Catalogs};
-use crate::config::{RegistryConfig, RegistryType};
+use crate::config::{Config, OnlineConfig, RegistryConfig, RegistryType};
 use crate::error::{Error, Result, nearest};
 use crate::model::{Entity, FeatureService, FeatureSource, FeatureView, OnDemandFeatureView};
 
@@ -51,6 +51,28 @@ pub async fn check(config: &RegistryConfig, catalogs: &Catalogs) -> Result<Arc<R
         RegistryType::Toml => TomlRegistry::new(config.path.clone(), names).check().await,
         RegistryType::Feast => feast::open(&config.path, catalogs)?.current().await,
     }
+}
+
+/// Where online tables are: what the configuration names, or else what a served feature repository says. The handle keeps
+/// a catalog of the repository's own open.
+///
+/// # Errors
+/// [`Error::InvalidConfig`] for a repository's block that is wrong.
+pub fn online_place(
+    config: &Config,
+    catalogs: &Catalogs,
+) -> Result<(OnlineConfig, Option<CatalogHandle>)> {
+    let named = !config.online.catalog.is_empty();
+    if named || config.registry.kind != RegistryType::Feast {
+        return Ok((config.online.clone(), None));
+    }
+    let store = feast::online_store(&config.registry.path, &config.online)?;
+    let handle = catalogs.define(&store.catalog_name, store.catalog)?;
+    let online = OnlineConfig {
+        catalog: handle.name.clone(),
+        ..store.online
+    };
+    Ok((online, Some(handle)))
 }
 
 /// The definitions of one project. Names are unique per kind.

@@ -6,9 +6,10 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
-use arrow_flight::FlightData;
 use arrow_flight::encode::{FlightDataEncoder, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
+use arrow_flight::{FlightData, SchemaAsIpc};
+use arrow_ipc::writer::{CompressionContext, DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use crate::error::{Error, Result};
@@ -28,12 +29,30 @@ where
     encoder(schema, pieces).map_err(from_flight).boxed()
 }
 
-/// The schema, then one message for each batch, whatever its size: who sent a batch up can count on one coming down.
+/// The schema, then one message for each batch, whatever its size and also where it has no rows: who sent a batch up can
+/// count on one coming down. The schema must be one of [`schema_on_wire`], which has no dictionaries.
 pub(crate) fn channel(
     schema: SchemaRef,
     batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
 ) -> BoxStream<'static, Result<FlightData>> {
-    encoder(schema, batches).map_err(from_flight).boxed()
+    let options = IpcWriteOptions::default();
+    let begin = FlightData::from(SchemaAsIpc::new(&schema, &options));
+    let messages = batches.map(move |batch| message(&batch?, &options));
+    stream::once(std::future::ready(Ok(begin)))
+        .chain(messages)
+        .boxed()
+}
+
+fn message(batch: &RecordBatch, options: &IpcWriteOptions) -> Result<FlightData> {
+    let mut dictionaries = DictionaryTracker::new(false);
+    let encoded = IpcDataGenerator::default().encode(
+        batch,
+        &mut dictionaries,
+        options,
+        &mut CompressionContext::default(),
+    );
+    let (_, data) = encoded.map_err(Error::arrow("encode a batch"))?;
+    Ok(data.into())
 }
 
 /// The schema that [`flight_data`] sends for a result of this schema; dictionaries are sent as their values.

@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 
 use crate::catalog::{CatalogHandle, Catalogs};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, OnlineConfig, RegistryType, ServerConfig};
+use crate::config::{Config, RegistryType, ServerConfig};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::historical::Historical;
@@ -100,7 +100,7 @@ impl App {
         let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let catalogs = Catalogs::connect(&config.catalogs)?;
         let registry = crate::registry::open(&config.registry, &catalogs)?;
-        let (online_config, online_catalog) = online_place(&config, &catalogs)?;
+        let (online_config, online_catalog) = crate::registry::online_place(&config, &catalogs)?;
         let staging = Arc::new(Staging::try_new(&config.staging, Arc::clone(&clock))?);
         let sweeper = staging.sweep_in_background();
         let caches = TableCacheConfig {
@@ -132,7 +132,10 @@ impl App {
         let reader = Arc::clone(&online);
         let ingest = Ingest::new(Arc::clone(&tables), rules.clone())
             .with_features(Arc::clone(&registry), online.layout().clone())
-            .with_commit_hook(Arc::new(move |name, table| reader.committed(name, table)));
+            .with_commit_hook(Arc::new(move |name, table| match table {
+                Some(table) => reader.committed(name, table),
+                None => reader.dropped(name),
+            }));
         let limits = IpcLimits {
             max_message_bytes: config.server.max_message_size.as_u64(),
             max_decoded_bytes: config.engine.memory_limit_bytes(),
@@ -191,25 +194,4 @@ fn source_rules(config: &Config) -> SourceRules {
         RegistryType::Toml => None,
     };
     SourceRules::new(config.sources.clone(), loopback_only, repo)
-}
-
-/// Where online tables are: what the configuration names, or else what a served feature repository says.
-///
-/// # Errors
-/// [`Error::InvalidConfig`](crate::error::Error::InvalidConfig) for a repository's block that is wrong.
-pub(crate) fn online_place(
-    config: &Config,
-    catalogs: &Catalogs,
-) -> Result<(OnlineConfig, Option<CatalogHandle>)> {
-    let named = !config.online.catalog.is_empty();
-    if named || config.registry.kind != RegistryType::Feast {
-        return Ok((config.online.clone(), None));
-    }
-    let store = crate::registry::feast::online_store(&config.registry.path, &config.online)?;
-    let handle = catalogs.define(&store.catalog_name, store.catalog)?;
-    let online = OnlineConfig {
-        catalog: handle.name.clone(),
-        ..store.online
-    };
-    Ok((online, Some(handle)))
 }

@@ -103,7 +103,7 @@ impl Channel {
     ) -> Result<Self> {
         let schema = {
             let plan = reader.in_time(reader.plan(&request)).await?;
-            reader.schema(&plan, keys)?
+            encode::schema_on_wire(reader.schema(&plan, keys)?)
         };
         Ok(Self {
             reader,

@@ -59,7 +59,7 @@ impl Ingest {
 ///
 /// # Errors
 /// [`Error::SchemaMismatch`] for a key that has neither.
-pub(in crate::ingest) fn join_key_types(
+fn join_key_types(
     registry: &Registry,
     join_keys: &[String],
     rows: Option<&Schema>,

@@ -31,7 +31,6 @@ mod types;
 mod update;
 
 use columns::OnlineColumns;
-pub(super) use definition::join_key_types;
 pub(super) use sequence::Sequences;
 use tables::Wanted;
 pub(super) use tables::in_utc;
@@ -135,19 +134,12 @@ impl Ingest {
         sent: &SchemaRef,
     ) -> Result<Wanted> {
         let given = request.definition.as_ref().or(stored);
-        let names = self
-            .time_names(owner, sent, given.is_some())
-            .await?;
+        let names = self.time_names(owner, sent, given.is_some()).await?;
         let definition = match given {
             Some(given) => given.clone(),
             None => self.from_registry(owner, Some(sent)).await?,
         };
-        Wanted::of_rows(
-            definition,
-            request.definition.is_some(),
-            sent,
-            names,
-        )
+        Wanted::of_rows(definition, request.definition.is_some(), sent, names)
     }
 
     async fn write_files(

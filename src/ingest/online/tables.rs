@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use iceberg::TableUpdate;
 use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
 use iceberg::spec::PartitionSpec;
@@ -62,7 +62,7 @@ impl Wanted {
     pub(super) fn of_rows(
         definition: OnlineDefinition,
         store_definition: bool,
-        sent: &SchemaRef,
+        sent: &Schema,
         names: TimeNames,
     ) -> Result<Self> {
         let parts = Parts::new(sent, &definition.join_keys, &names)?;
@@ -202,7 +202,7 @@ impl Ingest {
         let Committed { table, changed, .. } =
             commit_change(catalogs, &owner.table, |table| wanted.change(owner, table)).await?;
         if created || changed {
-            self.tell(&owner.table, &table);
+            self.tell(&owner.table, Some(&table));
         }
         Ok(Ensured {
             table,

@@ -131,6 +131,7 @@ impl Ingest {
             if !dry_run {
                 let _turn = self.locks.hold(&format!("shape {name:?}")).await;
                 drop_table(self.tables.catalogs(), &name, &table).await?;
+                self.tell(&name, None);
             }
             outcome.dropped.push(name.to_string());
         }

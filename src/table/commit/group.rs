@@ -48,8 +48,8 @@ pub struct Receipt {
     pub replayed: bool,
 }
 
-/// Called with each new state of a table.
-pub type CommitHook = Arc<dyn Fn(&TableName, &Table) + Send + Sync>;
+/// Called with each new state of a table; with none when it was dropped.
+pub type CommitHook = Arc<dyn Fn(&TableName, Option<&Table>) + Send + Sync>;
 
 /// Commits writes, by table.
 pub struct GroupCommit {
@@ -180,7 +180,7 @@ impl Committer {
     ) -> Vec<Result<Receipt>> {
         tracing::debug!(table = %self.name, writes = submissions.len(), "group committed");
         if let (Some(hook), true) = (&self.hook, committed.changed) {
-            hook(&self.name, &committed.table);
+            hook(&self.name, Some(&committed.table));
         }
         self.known = Some(committed.table);
         let new = |rows| KnownWrite {

@@ -430,9 +430,8 @@ async fn tables_are_chosen_by_project_and_view() {
         error,
         "feature view `stat` not found; did you mean `stats`?"
     );
-    let none = lab
-        .maintenance
-        .online_tables("default", &["n".to_owned()], &Selection::default());
+    let (elsewhere, all) = (["n".to_owned()], Selection::default());
+    let none = lab.maintenance.online_tables("default", &elsewhere, &all);
     assert_eq!(none.await.unwrap(), []);
 }
 
