@@ -19,7 +19,7 @@ SCALARS: dict[str, Any] = {
     "float": [0.0, 0.5, float("-inf")],
     "bool": [False, True],
     "unix_timestamp": [0, -1, 253_402_300_799, -9_000_000_000_000],
-    **dict.fromkeys(TEXTS, ["", "ø", '{"a": 1}']),
+    **{name: ["", "ø", '{"a": 1}'] for name in TEXTS},
 }
 
 
