@@ -29,14 +29,26 @@ UPSTREAM_SECONDS = 180
 class FeastLab:
     """Add tables, `start`, `apply` definitions, then use `store` as any user of Feast would."""
 
-    def __init__(self, directory: Path, *, registry: Any = None, offline_store: str = "remote") -> None:
-        """Prepare an empty repository; `registry` replaces the registry file, `offline_store` the client's type."""
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        registry: Any = None,
+        offline_store: str = "remote",
+        online_store: dict[str, Any] | None = None,
+    ) -> None:
+        """Prepare an empty repository.
+
+        `registry` replaces the registry file, `offline_store` the client's type; `online_store` are options of Murre's
+        online store, which takes the place of SQLite's.
+        """
         self.directory = directory
         self.repo = directory / "repo"
         self.client = directory / "client"
         self.registry_path = self.repo / "data" / "registry.db"
         self.registry = str(self.registry_path) if registry is None else registry
         self.offline_store = offline_store
+        self.online_store = online_store
         self.warehouse = Warehouse(self.repo / "iceberg")
         for folder in (self.registry_path.parent, self.client):
             folder.mkdir(parents=True, exist_ok=True)
@@ -101,9 +113,23 @@ class FeastLab:
     def _connect(self) -> FeastLab:
         offline = {"type": self.offline_store, "host": "127.0.0.1", "port": self.server.port}
         online = {"type": "sqlite", "path": str(self.client / "online.db")}
+        if self.online_store is not None:
+            online = self.online_options(**self.online_store)
         self._write_yaml(self.client, {"offline_store": offline, "online_store": online})
         self.store = FeatureStore(repo_path=str(self.client))
         return self
+
+    def online_options(self, **options: Any) -> dict[str, Any]:
+        """The block of an online store over the running server."""
+        own = {"type": "feast_murre.MurreOnlineStore", "host": "127.0.0.1", "port": self.server.port}
+        return {**own, **options}
+
+    def restart(self) -> None:
+        """Stop the server and start it again, at the same port."""
+        self.server.stop()
+        flags = ["--feast-repo", str(self.repo), "--listen", f"127.0.0.1:{self.server.port}"]
+        self._server = Server(self.directory, self.server.port, ["serve", *flags])
+        self._server.wait_until_ready(START_SECONDS)
 
     def _write_yaml(self, folder: Path, more: dict[str, Any]) -> None:
         settings = {
