@@ -47,7 +47,7 @@ class Channel:
 
     def __init__(self, client: fl.FlightClient, command: bytes, schema: pa.Schema) -> None:
         """Open it; the server speaks when it is first asked."""
-        self._client = client  # Dropping a client ends its calls.
+        self.client: fl.FlightClient | None = client  # Dropping a client ends its calls.
         self._writer, self._reader = client.do_exchange(fl.FlightDescriptor.for_command(command))
         self._writer.begin(schema)
         self.used = False
@@ -74,12 +74,13 @@ class Channel:
         self._reader.cancel()
 
     def close(self) -> None:
-        """End the call, whatever state it is in."""
+        """End the call, whatever state it is in, and let go of the connection."""
         try:
             self._reader.cancel()
             self._writer.close()
         except FAILURES:
             pass
+        self.client = None
 
 
 class Channels:
@@ -111,8 +112,8 @@ class Channels:
                 self._client = fl.FlightClient(self._location, generic_options=_OPTIONS)
             return self._client
 
-    def ask(self, asks: Sequence[Ask]) -> list[pa.RecordBatch]:
-        """Ask several channels at once, and wait for all.
+    def ask(self, asks: Sequence[Ask], keep: bool = True) -> list[pa.RecordBatch]:
+        """Ask several channels at once, and wait for all; those that nobody will ask again are not kept.
 
         A read that the server gave up on time is asked for again, since what it has loaded stays loaded; a connection
         that broke is replaced once.
@@ -140,7 +141,10 @@ class Channels:
                 self._discard(channels)
                 raise
             else:
-                self._give(asks, channels)
+                if keep:
+                    self._give(asks, channels)
+                else:
+                    self._discard(channels)
                 return answers
 
     def close(self) -> None:
@@ -177,7 +181,7 @@ class Channels:
         surplus = []
         with self._lock:
             for ask, channel in zip(asks, channels, strict=True):
-                if channel._client is not self._client:
+                if channel.client is not self._client:
                     # Closed while it was in use.
                     surplus.append(channel)
                     continue

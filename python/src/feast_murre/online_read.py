@@ -5,6 +5,7 @@ its own. All are asked before the first answer is awaited.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -92,6 +93,17 @@ class Reader:
         self._channels = channels
         self._enforce_ttl = enforce_ttl
         self._commands: dict[tuple[str, tuple[View, ...]], bytes] = {}
+        self._unseen: dict[tuple[str, str], str] = {}
+
+    def expect(self, project: str, view: str, token: str) -> None:
+        """Have reads of a view see the write that answered `token`, and those before it."""
+        if len(self._unseen) >= REMEMBERED:
+            self._unseen.clear()
+        self._unseen[project, view] = token
+
+    def forget(self) -> None:
+        """Expect nothing: the tables are others now."""
+        self._unseen.clear()
 
     def read(self, project: str, views: Sequence[View], keys: Sequence[Keys], rows: int) -> list[Rows]:
         """The latest rows of each view for its own keys, all of which are `rows` long."""
@@ -122,6 +134,10 @@ class Reader:
         rows: int,
         answers: list[Rows | None],
     ) -> None:
+        if self._unseen:
+            for group in groups:
+                for number in group.numbers:
+                    self._catch_up(project, views[number], group.keys)
         asked = [(self._command(project, tuple(views[n] for n in group.numbers)), group.keys) for group in groups]
         parts = []
         for start in range(0, rows, BATCH_ROWS):
@@ -131,6 +147,18 @@ class Reader:
             batch = _joined([part[position] for part in parts])
             for number in group.numbers:
                 answers[number] = self._rows(views[number], batch)
+
+    def _catch_up(self, project: str, view: View, keys: Keys) -> None:
+        """Wait until the server sees what this process has written to a view."""
+        token = self._unseen.get((project, view.name))
+        if token is None or not view.features:
+            return
+        command = online_requests.read_command(project, [f"{view.name}:{view.features[0]}"], False, token)
+        # Refused where the table that was written to has been replaced by another.
+        with suppress(pa.ArrowInvalid):
+            self._channels.ask([_ask(command, keys, 0, 1)], keep=False)
+        if self._unseen.get((project, view.name)) == token:
+            self._unseen.pop((project, view.name), None)
 
     def _command(self, project: str, views: tuple[View, ...]) -> bytes:
         known = self._commands.get((project, views))

@@ -42,15 +42,17 @@ def definition(table: Any, keys: dict[str, Kind] | None = None) -> dict[str, Any
     return described
 
 
-def read_command(project: str, refs: Sequence[str], enforce_ttl: bool) -> bytes:
-    """Open a channel for features, which answers each batch of keys."""
-    online = {
+def read_command(project: str, refs: Sequence[str], enforce_ttl: bool, token: str | None = None) -> bytes:
+    """Open a channel for features, which answers each batch of keys; `token` is that of a write it has to see."""
+    online: dict[str, Any] = {
         "features": list(refs),
         "full_feature_names": True,
         "include_timestamps": True,
         "include_status": enforce_ttl,
         "ignore_ttl": not enforce_ttl,
     }
+    if token is not None:
+        online["token"] = token
     return _request(project, "online", online)
 
 

@@ -126,7 +126,9 @@ class MurreOnlineStore(OnlineStore):
         client = self._channels_of(own).client
         with shown(f"write {view}", None, is_wanted(own.progress)) as bar:
             told = _both(progress, bar)
-            online_write.put(client, config.project, view, described, batches, told, own.connection_retries)
+            answer = online_write.put(client, config.project, view, described, batches, told, own.connection_retries)
+        if answer.get("token"):
+            self._reader_of(own).expect(config.project, view, answer["token"])
 
     async def online_write_batch_async(
         self,
@@ -226,6 +228,7 @@ class MurreOnlineStore(OnlineStore):
             pass
         # What is open was opened for the tables as they were.
         channels.close()
+        self._reader_of(_own(config)).forget()
 
     def _close(self) -> None:
         if self._channels is not None:

@@ -36,6 +36,9 @@ class Batches:
         declared = online_requests.declared_features(table)
         self._features: dict[str, Kind] = {}
         for name in dict.fromkeys(name for _, values, _, _ in data for name in values):
+            if name in self.keys:
+                # On-demand views bring their join keys along.
+                continue
             values = (row_values.get(name, NOTHING) for _, row_values, _, _ in data)
             kind = KINDS.get(declared.get(name)) or kind_of_values(values)
             if kind is not None:

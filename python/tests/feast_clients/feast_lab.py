@@ -125,8 +125,9 @@ class FeastLab:
         return {**own, **options}
 
     def restart(self) -> None:
-        """Stop the server and start it again, at the same port."""
-        self.server.stop()
+        """Kill the server and start it again, at the same port."""
+        self.server.process.kill()
+        self.server.process.wait()
         flags = ["--feast-repo", str(self.repo), "--listen", f"127.0.0.1:{self.server.port}"]
         self._server = Server(self.directory, self.server.port, ["serve", *flags])
         self._server.wait_until_ready(START_SECONDS)
