@@ -78,8 +78,10 @@ impl Ingest {
         name: &TableName,
         schema: &Schema,
     ) -> Result<(Table, Option<Created>)> {
+        let catalogs = self.tables.catalogs();
+        catalogs.get_or_create(&name.catalog).await?;
         let _turn = self.locks.hold(&format!("create {name:?}")).await;
-        match self.tables.catalogs().load_table(name).await {
+        match catalogs.load_table(name).await {
             Err(Error::TableNotFound { .. }) => {
                 let schema = source_schema(view, schema)?;
                 let layout = layout(view, &schema)?;

@@ -40,7 +40,7 @@ impl Ingest {
         let view = registry.feature_view(&request.view.view)?;
         let write = Offline {
             request: &request,
-            view: &view,
+            view,
             place: format!("the batch source of feature view `{}`", view.name),
             names: sent_names(&view.source, &rows.schema),
         };
@@ -124,7 +124,6 @@ impl Ingest {
         sent: &Schema,
     ) -> Result<(Table, Option<Created>)> {
         let catalogs = self.tables.catalogs();
-        catalogs.get_or_create(&name.catalog).await?;
         let schema = write.source_schema(sent);
         match self.offline_table(write.view, name, &schema).await {
             // Another process was faster.

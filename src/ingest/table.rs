@@ -188,7 +188,7 @@ pub(super) struct Created(Option<(Catalogs, TableName)>);
 
 impl Created {
     /// The table stays if its rows came, and goes otherwise.
-    pub(super) async fn settle<T>(mut self, written: Result<T>) -> Result<T> {
+    pub(super) async fn settle<T: Send + Sync>(mut self, written: Result<T>) -> Result<T> {
         let undo = self.0.take();
         if let (Err(_), Some((catalogs, name))) = (&written, undo) {
             drop_empty(&catalogs, &name).await;

@@ -5,7 +5,7 @@
 #[derive(Debug)]
 pub(super) struct Packed {
     base: i64,
-    unit: i64,
+    unit: u64,
     offsets: Offsets,
 }
 
@@ -22,17 +22,11 @@ enum Offsets {
 impl Packed {
     pub(super) fn new(values: &[i64]) -> Self {
         let base = values.iter().copied().min().unwrap_or(0);
-        let spread = |value: i64| i128::from(value) - i128::from(base);
-        let unit = values.iter().try_fold(0_u64, |unit, value| {
-            Some(gcd(unit, u64::try_from(spread(*value)).ok()?))
-        });
-        let unit = unit.and_then(|unit| i64::try_from(unit).ok());
-        let Some(unit) = unit else {
-            return Self::plain(values);
-        };
-        let offset = |value: &i64| (value - base) / unit.max(1);
-        let most = values.iter().map(offset).max().unwrap_or(0);
-        let offsets = match most {
+        // No value is less than the base, so that the difference is exact as a number without sign.
+        let spread = |value: &i64| value.wrapping_sub(base).cast_unsigned();
+        let unit = values.iter().map(spread).fold(0, gcd).max(1);
+        let offset = |value: &i64| spread(value) / unit;
+        let offsets = match values.iter().map(offset).max().unwrap_or(0) {
             0 => Offsets::None,
             1..=0xff => Offsets::U8(narrow(values, offset)),
             0x100..=0xffff => Offsets::U16(narrow(values, offset)),
@@ -41,7 +35,7 @@ impl Packed {
         };
         Self {
             base,
-            unit: unit.max(1),
+            unit,
             offsets,
         }
     }
@@ -57,12 +51,12 @@ impl Packed {
     pub(super) fn get(&self, row: usize) -> i64 {
         let offset = match &self.offsets {
             Offsets::None => 0,
-            Offsets::U8(offsets) => i64::from(offsets[row]),
-            Offsets::U16(offsets) => i64::from(offsets[row]),
-            Offsets::U32(offsets) => i64::from(offsets[row]),
+            Offsets::U8(offsets) => u64::from(offsets[row]),
+            Offsets::U16(offsets) => u64::from(offsets[row]),
+            Offsets::U32(offsets) => u64::from(offsets[row]),
             Offsets::Plain(values) => return values[row],
         };
-        self.base + self.unit * offset
+        self.base.wrapping_add((self.unit * offset).cast_signed())
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -76,7 +70,7 @@ impl Packed {
     }
 }
 
-fn narrow<T: TryFrom<i64> + Default>(values: &[i64], offset: impl Fn(&i64) -> i64) -> Box<[T]> {
+fn narrow<T: TryFrom<u64> + Default>(values: &[i64], offset: impl Fn(&i64) -> u64) -> Box<[T]> {
     let narrowed = |value| T::try_from(offset(value)).unwrap_or_default();
     values.iter().map(narrowed).collect()
 }

@@ -183,7 +183,7 @@ async fn one_key_reads_files_of_one_bucket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_larger_than_the_memory_is_read_by_key() {
-    let mut lab = Lab::new(Settings {
+    let lab = Lab::new(Settings {
         cache_bytes: 0,
         ..Settings::default()
     })
@@ -203,7 +203,7 @@ async fn a_table_larger_than_the_memory_is_read_by_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_adds_rows_to_what_is_in_memory() {
-    let mut lab = Lab::new(Settings::default()).await;
+    let lab = Lab::new(Settings::default()).await;
     lab.write(&lab::rows(0..9000, 1)).await;
     let all: Vec<i64> = (0..9000).collect();
     lab.read(&all, None).await.unwrap();
@@ -221,7 +221,7 @@ async fn a_commit_adds_rows_to_what_is_in_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_bounded() {
     let limit = 400_000;
-    let mut lab = Lab::new(Settings {
+    let lab = Lab::new(Settings {
         cache_bytes: limit,
         ..Settings::default()
     })
@@ -237,9 +237,10 @@ async fn memory_is_bounded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_past_the_ttl_are_outside_of_the_max_age() {
-    let mut lab = Lab::new(Settings::default()).await;
+    let lab = Lab::new(Settings::default()).await;
     lab.write(&lab::rows(0..2, 100)).await;
-    lab.clock.advance(Duration::from_secs(100 + 3600));
+    // The lab's clock begins at one second.
+    lab.clock.advance(Duration::from_secs(99 + 3600));
     let at_the_limit = lab.statuses(&[0, 5], false).await;
     assert_eq!(at_the_limit, ["PRESENT", "NOT_FOUND"]);
     lab.clock.advance(Duration::from_secs(1));
@@ -252,7 +253,7 @@ async fn values_past_the_ttl_are_outside_of_the_max_age() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_named() {
-    let mut lab = Lab::new(Settings::default()).await;
+    let lab = Lab::new(Settings::default()).await;
     let token = lab.write(&lab::rows(0..2, 1)).await;
     let error = lab.read_view("nothing", &[1]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);

@@ -118,11 +118,22 @@ async fn what_does_not_fit_is_named_with_its_file_and_nothing_stays() {
         let arguments = [&["import"], files, &["--feature-view", view]].concat();
         failure(&store, &murre(&store, &arguments))
     };
-    assert_snapshot!(import(&["good.parquet", "bad.parquet"], "stats"), @"");
-    assert_snapshot!(import(&["lacking.parquet"], "stats"), @"");
-    assert_snapshot!(import(&["good.parquet", "lacking.parquet"], "stats"), @"");
-    assert_snapshot!(import(&["none.parquet"], "stats"), @"");
-    assert_snapshot!(import(&["good.parquet"], "stat"), @"");
+    assert_snapshot!(
+        import(&["good.parquet", "bad.parquet"], "stats"),
+        @"murre: file `DIR/bad.parquet`: column `value`: expected Float64, as in the files before it, found Utf8"
+    );
+    let lacking = import(&["lacking.parquet"], "stats");
+    assert!(
+        lacking.contains("column `event_timestamp`: expected a column"),
+        "{lacking}"
+    );
+    let none = import(&["none.parquet"], "stats");
+    assert!(none.contains("there is no Parquet file at"), "{none}");
+    let stat = import(&["good.parquet"], "stat");
+    assert!(
+        stat.contains("feature view `stat` not found; did you mean `stats`?"),
+        "{stat}"
+    );
     assert!(!store.path().join("warehouse/t").exists());
 }
 

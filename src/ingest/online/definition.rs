@@ -14,7 +14,7 @@ use crate::table::online::EVENT_TIMESTAMP;
 impl Ingest {
     /// The definition that the registry has, with join keys of the types that it declares or that the rows have. It does
     /// not know the types of features.
-    pub(super) async fn from_registry(
+    pub(super) async fn registered_definition(
         &self,
         owner: &Owner,
         rows: Option<&Schema>,

@@ -137,7 +137,7 @@ impl Ingest {
         let names = self.time_names(owner, sent, given.is_some()).await?;
         let definition = match given {
             Some(given) => given.clone(),
-            None => self.from_registry(owner, Some(sent)).await?,
+            None => self.registered_definition(owner, Some(sent)).await?,
         };
         Wanted::of_rows(definition, request.definition.is_some(), sent, names)
     }

@@ -66,7 +66,7 @@ impl Ingest {
     ) -> Result<()> {
         let definition = match definition {
             Some(definition) => definition,
-            None => self.from_registry(owner, None).await?,
+            None => self.registered_definition(owner, None).await?,
         };
         let wanted = Wanted::of_definition(definition)?;
         let (created, evolved) = match self.find(owner).await? {

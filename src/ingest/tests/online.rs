@@ -19,7 +19,7 @@ use crate::table::commit::{
 };
 use crate::table::entity_key::bucket_of;
 use crate::table::online::OnlineProperties;
-use crate::table::write::write;
+use crate::table::write::{arrow_schema, write};
 
 mod concurrent;
 mod refused;

@@ -24,10 +24,11 @@ pub(super) fn request(wire: v1::Request) -> Result<Request> {
         (Some(Kind::Historical(wire)), pins) => {
             historical(wire, project, pins).map(Request::Historical)
         }
-        (Some(_), Some(_)) => Err(Error::invalid(
-            "pins",
-            "expected pins beside `historical` only",
-        )),
+        (Some(kind), Some(_)) => {
+            let kind = unpinned(kind, project)?.kind();
+            let message = format!("expected no pins beside `{kind}`");
+            Err(Error::invalid("pins", message))
+        }
         (Some(kind), None) => unpinned(kind, project),
         (None, _) => Err(Error::invalid(
             "request",

@@ -117,8 +117,16 @@ async fn others_may_append_in_between() {
 /// Another process appends the first stored row again, by the library's own transaction.
 async fn foreign(lab: &Lab) {
     let first = lab.stored().await.into_iter().find(|it| it.num_rows() > 0);
+    let first = first.unwrap().slice(0, 1);
     let table = lab.table().await;
-    let files = write(&table, &[first.unwrap().slice(0, 1)]).await.unwrap();
+    let schema = Arc::new(arrow_schema(&table).unwrap());
+    // A scan has the snapshot's columns, which may be fewer.
+    let columns = schema.fields().iter().map(|field| {
+        let found = first.column_by_name(field.name()).cloned();
+        found.unwrap_or_else(|| arrow::array::new_null_array(field.data_type(), 1))
+    });
+    let row = RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap();
+    let files = write(&table, &[row]).await.unwrap();
     append(
         lab.base.tables.catalogs(),
         &named("online.shop_stats"),

@@ -49,7 +49,7 @@ async fn a_small_write_is_one_file_and_a_large_one_fills_partitions(
     let files = lab.files().await;
     assert_eq!(files.len(), 1);
     let table = lab.table().await;
-    let spec = |id| table.metadata().partition_spec_by_id(id).unwrap().clone();
+    let spec = |id| Arc::clone(table.metadata().partition_spec_by_id(id).unwrap());
     assert!(spec(files[0].0).is_unpartitioned());
     lab.write(online("stats"), drivers(0..8_000)).await.unwrap();
     let large: Vec<_> = lab.files().await;
@@ -82,7 +82,7 @@ async fn partitions_are_those_of_the_entity_key() {
         };
         let mut last: Vec<u8> = Vec::new();
         for batch in reader.unwrap() {
-            let keys = batch.unwrap().column_by_name("entity_key").unwrap().clone();
+            let keys = ArrayRef::clone(batch.unwrap().column_by_name("entity_key").unwrap());
             let keys = arrow::compute::cast(&keys, &DataType::Binary).unwrap();
             for key in keys.as_binary::<i32>().iter().flatten() {
                 assert_eq!(bucket_of(key, BUCKETS), bucket as u32);

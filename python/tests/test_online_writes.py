@@ -1,0 +1,197 @@
+"""What Murre writes to online tables is what pyiceberg and DuckDB read, with stock pyarrow as the client."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.flight as flight
+import pytest
+from harness.client import command
+from harness.lab import Lab
+from pyiceberg.table import Table
+from pyiceberg.transforms import BucketTransform
+from pyiceberg.types import BinaryType
+
+BUCKETS = 8
+START = datetime(2026, 1, 1, tzinfo=UTC)
+DEFINITION = {"join_keys": [{"name": "id", "type": "INT64"}, {"name": "city", "type": "STRING"}]}
+Result = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def lab(start_lab: Callable[..., Lab]) -> Lab:
+    """A server with online tables of eight buckets and one view that the tests do not use."""
+
+    def fill(lab: Lab) -> None:
+        table = pa.table({"k": [1], "event_timestamp": pa.array([START], pa.timestamp("us", "UTC"))})
+        lab.add("unused", ["k"], table)
+
+    return start_lab(fill, online={"partition_count": BUCKETS})
+
+
+def write(lab: Lab, view: str, rows: pa.Table, **options: Any) -> Result:
+    """Send rows to an online table and return the server's answer."""
+    request = {"write": {"feature_view": view, "to": "online", "definition": DEFINITION, **options}}
+    writer, reader = lab.client.flight.do_put(command(request), rows.schema)
+    with writer:
+        writer.write_table(rows)
+        writer.done_writing()
+        answer = reader.read()
+    return json.loads(answer.to_pybytes())
+
+
+def act(lab: Lab, action: str, body: dict[str, Any]) -> Result:
+    """Run an action and return its answer."""
+    (result,) = lab.client.flight.do_action(flight.Action(action, json.dumps({action: body}).encode()))
+    return json.loads(result.body.to_pybytes())
+
+
+def rows(count: int) -> pa.Table:
+    """Rows of every kind of type, nulls among them."""
+    even = [i % 2 == 0 for i in range(count)]
+    pick = [i if keep else None for i, keep in enumerate(even)]
+    return pa.table(
+        {
+            "id": pa.array(range(count), pa.int64()),
+            "city": [f"city {i % 7}" for i in range(count)],
+            "event_timestamp": pa.array(
+                [START + timedelta(seconds=i) for i in range(count)], pa.timestamp("ns", "UTC")
+            ),
+            "created_timestamp": pa.array([START if keep else None for keep in even], pa.timestamp("us")),
+            "b": pa.array([i % 3 == 0 if keep else None for i, keep in enumerate(even)]),
+            "i32": pa.array(pick, pa.int32()),
+            "f32": pa.array(pick, pa.float32()),
+            "f64": pa.array(pick, pa.float64()),
+            "text": pa.array([None if i is None else "ä" * (i % 90) for i in pick], pa.large_string()),
+            "raw": pa.array([None if i is None else bytes([i % 256]) for i in pick], pa.binary()),
+            "money": pa.array([None if i is None else Decimal(i) / 4 for i in pick], pa.decimal128(12, 2)),
+            "day": pa.array([None if i is None else START.date() for i in pick], pa.date32()),
+            "floats": pa.array([None if i is None else [0.5, None, float(i)] for i in pick], pa.list_(pa.float32())),
+            "pair": pa.array([None if i is None else {"x": i} for i in pick], pa.struct([("x", pa.int64())])),
+            "counts": pa.array([None if i is None else [("a", i)] for i in pick], pa.map_(pa.string(), pa.int64())),
+        }
+    )
+
+
+def entity_key(key: int, city: str) -> bytes:
+    """Feast's entity key, version 3, written out by hand."""
+    text = city.encode()
+    names = b"".join(struct.pack("<II", 2, len(name)) + name for name in (b"city", b"id"))
+    values = struct.pack("<II", 2, len(text)) + text + struct.pack("<IIq", 4, 8, key)
+    return struct.pack("<I", 2) + names + values
+
+
+def stored(lab: Lab, answer: Result) -> Table:
+    """The table of an answer, as pyiceberg loads it."""
+    return lab.warehouse.catalog.load_table(answer["table"])
+
+
+def by_duckdb(table: Table) -> pa.Table:
+    """All rows, by DuckDB and from the data files alone."""
+    paths = [task.file.file_path.removeprefix("file://") for task in table.scan().plan_files()]
+    return duckdb.sql("select * from read_parquet($paths)", params={"paths": paths}).to_arrow_table()
+
+
+def plain(table: pa.Table, columns: list[str]) -> list[dict[str, Any]]:
+    """Rows as Python values in the order of their key, without what engines call types by."""
+    ordered = table.select(columns).sort_by("id").to_pylist()
+    return [{name: utc(value) for name, value in row.items()} for row in ordered]
+
+
+def utc(value: Any) -> Any:
+    """Times in UTC, lists of pairs as dictionaries."""
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    if isinstance(value, list) and value and isinstance(value[0], tuple):
+        return dict(value)
+    return value
+
+
+@pytest.mark.parametrize(("view", "count"), [("small", 50), ("large", 20_000)])
+def test_other_engines_read_the_same_rows(lab: Lab, view: str, count: int) -> None:
+    sent = rows(count)
+    answer = write(lab, view, sent)
+    assert answer["table"] == f"online.{lab.definitions.project}_{view}"
+    assert (answer["rows"], answer["replayed"]) == (count, False)
+    table = stored(lab, answer)
+    assert table.metadata.current_snapshot_id == answer["snapshot_id"]
+    read = table.scan().to_arrow()
+    expected = plain(sent, sent.column_names)
+    assert plain(read, sent.column_names) == expected
+    assert plain(by_duckdb(table), sent.column_names) == expected
+    keys = read.sort_by("id").column("entity_key").to_pylist()
+    assert keys == [entity_key(row["id"], row["city"]) for row in expected]
+    assert len(set(read.column("write_sequence").to_pylist())) == count
+
+
+def test_partitions_are_the_buckets_of_other_engines(lab: Lab) -> None:
+    table = stored(lab, write(lab, "bucketed", rows(20_000)))
+    bucket = BucketTransform(BUCKETS).transform(BinaryType())
+    files = list(table.scan().plan_files())
+    assert len(files) == BUCKETS
+    assert table.spec().fields[0].transform == BucketTransform(BUCKETS)
+    for task in files:
+        path = task.file.file_path.removeprefix("file://")
+        keys = duckdb.sql("select entity_key from read_parquet($path)", params={"path": path}).fetchall()
+        assert {bucket(bytes(key)) for (key,) in keys} == {task.file.partition[0]}
+        assert keys == sorted(keys)
+
+
+def test_a_small_write_is_one_file_that_knows_its_spec(lab: Lab) -> None:
+    table = stored(lab, write(lab, "one", rows(900)))
+    (task,) = table.scan().plan_files()
+    assert table.specs()[task.file.spec_id].is_unpartitioned()
+    assert not table.spec().is_unpartitioned()
+    assert [field.source_id for field in table.sort_order().fields] == [
+        table.schema().find_field(name).field_id for name in ("entity_key", "event_timestamp")
+    ]
+
+
+def test_pyiceberg_appends_in_between(lab: Lab) -> None:
+    answer = write(lab, "shared", rows(3))
+    table = stored(lab, answer)
+    table.append(table.scan(row_filter="id = 1").to_arrow())
+    again = write(lab, "shared", rows(2), idempotency_key="k")
+    replayed = write(lab, "shared", rows(2), idempotency_key="k")
+    table = stored(lab, answer)
+    assert sorted(table.scan().to_arrow().column("id").to_pylist()) == [0, 0, 1, 1, 1, 2]
+    assert [entry.summary.operation.value for entry in table.snapshots()] == ["append"] * 3
+    assert (replayed["replayed"], replayed["snapshot_id"], replayed["token"]) == (
+        True,
+        again["snapshot_id"],
+        again["token"],
+    )
+
+
+def test_columns_evolve_for_other_engines_too(lab: Lab) -> None:
+    narrow = rows(2).select(["id", "city", "event_timestamp", "i32"])
+    write(lab, "evolving", narrow)
+    wide = narrow.set_column(3, "i32", pa.array([2**40, None], pa.int64())).append_column("new", pa.array(["a", "b"]))
+    answer = write(lab, "evolving", wide)
+    read = stored(lab, answer).scan().to_arrow()
+    assert sorted(read.column("i32").to_pylist(), key=str) == sorted([0, None, 2**40, None], key=str)
+    assert sorted(read.column("new").to_pylist(), key=str) == sorted([None, None, "a", "b"], key=str)
+    text = narrow.set_column(3, "i32", pa.array(["x", "y"]))
+    with pytest.raises(pa.ArrowInvalid, match=r"column `i32` of table .* is long and cannot become string"):
+        write(lab, "evolving", text)
+
+
+def test_tables_are_made_and_dropped_by_actions(lab: Lab) -> None:
+    keep = {"feature_view": "acted", "definition": {**DEFINITION, "features": [{"name": "f", "type": "DOUBLE_LIST"}]}}
+    name = f"online.{lab.definitions.project}_acted"
+    nothing = {"created": [], "evolved": [], "dropped": []}
+    assert act(lab, "update", {"keep": [keep], "dry_run": True}) == {**nothing, "created": [name]}
+    assert not lab.warehouse.catalog.table_exists(name)
+    assert act(lab, "update", {"keep": [keep]}) == {**nothing, "created": [name]}
+    assert act(lab, "update", {"keep": [keep]}) == nothing
+    assert str(lab.warehouse.catalog.load_table(name).schema().find_type("f")) == "list<double>"
+    assert act(lab, "teardown", {"feature_views": ["acted"]}) == {**nothing, "dropped": [name]}
+    assert act(lab, "update", {"delete": ["acted"]}) == nothing
+    assert not lab.warehouse.catalog.table_exists(name)
