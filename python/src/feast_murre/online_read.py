@@ -18,7 +18,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast_murre import online_requests
 from feast_murre.online_channels import Ask, Channels
 from feast_murre.online_values import BY_ATTRIBUTE, KINDS, Kind, decode, encode, kind_of_column
-from feast_murre.online_vectors import Shared
+from feast_murre.online_vectors import Shared, append
 
 Keys = Mapping[str, Sequence[Value]]
 """Key columns by name."""
@@ -198,7 +198,7 @@ def add_to_response(response: GetOnlineFeaturesResponse, names: Sequence[str], r
     """Append a view's features; returns how many values are present and how many are not."""
     shared = Shared(rows.times, rows.outside)
     response.metadata.feature_names.val.extend(names)
-    response.results.extend([shared.vector(kind, column) for kind, column in rows.columns])
+    append(response, [shared.vector(kind, column) for kind, column in rows.columns])
     return shared.present * len(names), (len(rows.times) - shared.present) * len(names)
 
 

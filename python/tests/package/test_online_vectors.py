@@ -14,7 +14,7 @@ from feast_murre.online_vectors import MANY_ROWS, FeatureVector, Shared
 
 def vector_of(values: list[Value], times: list[int | None], value_type: ValueType) -> FeatureVector:
     kind = KINDS[value_type]
-    return Shared(pa.array(times, pa.int64()), None).vector(kind, encode("f", kind, values))
+    return FeatureVector.FromString(Shared(pa.array(times, pa.int64()), None).vector(kind, encode("f", kind, values)))
 
 
 @pytest.mark.parametrize("with_nulls", [True, False])
@@ -51,6 +51,6 @@ def test_rows_outside_of_their_ttl() -> None:
     for rows in (2, MANY_ROWS):
         shared = Shared(pa.array([1] * rows, pa.int64()), [True] + [False] * (rows - 1))
         kind = KINDS[ValueType.INT64]
-        vector = shared.vector(kind, pa.array([None] + [1] * (rows - 1), pa.int64()))
+        vector = FeatureVector.FromString(shared.vector(kind, pa.array([None] + [1] * (rows - 1), pa.int64())))
         assert list(vector.statuses) == [FieldStatus.OUTSIDE_MAX_AGE] + [FieldStatus.PRESENT] * (rows - 1)
         assert shared.present == rows - 1
