@@ -157,7 +157,7 @@ class MurreOnlineStore(OnlineStore):
         if not entity_keys:
             return []
         features = requested_features or [feature.name for feature in table.features]
-        view = View.of(table, features, online_requests.view_name(table, config))
+        view = self._view(config, table, features)
         reader = self._reader_of(_own(config))
         rows = reader.read(config.project, [view], [keys_of(entity_keys)], len(entity_keys))
         return as_feasts_rows(view, rows[0])

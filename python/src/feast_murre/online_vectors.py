@@ -32,6 +32,8 @@ _RESULT = bytes([GetOnlineFeaturesResponse.DESCRIPTOR.fields_by_name["results"].
 _NULL = b"\x0a\x00"
 _NO_TIME = b"\x1a\x00"
 
+_PRESENT, _NOT_FOUND, _OUTSIDE = FieldStatus.PRESENT, FieldStatus.NOT_FOUND, FieldStatus.OUTSIDE_MAX_AGE
+
 _MICROSECONDS = 1_000_000
 _64_BITS = 2**64 - 1
 _SHIFTS = np.arange(0, 70, 7, dtype=np.uint64)
@@ -75,10 +77,10 @@ class Shared:
         """Of event times in microseconds, null where there is no row, and of rows older than the ttl."""
         self.present = len(times) - times.null_count - sum(outside or ())
         plain = times.to_pylist()
-        statuses = bytes([FieldStatus.NOT_FOUND if time is None else FieldStatus.PRESENT for time in plain])
+        statuses = bytes([_NOT_FOUND if time is None else _PRESENT for time in plain])
         if outside is not None:
             pairs = zip(statuses, outside, strict=True)
-            statuses = bytes([FieldStatus.OUTSIDE_MAX_AGE if is_outside else status for status, is_outside in pairs])
+            statuses = bytes([_OUTSIDE if is_outside else status for status, is_outside in pairs])
         self._bytes = _STATUSES + varint(len(statuses)) + statuses + _times(plain, times)
 
     def vector(self, kind: Kind, column: pa.Array) -> bytes:
