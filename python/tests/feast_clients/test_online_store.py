@@ -299,6 +299,20 @@ def test_on_demand_views_that_are_written(twins: Twins) -> None:
         assert store.get_online_features(["doubled:twice"], drivers(1, 2)).to_dict()["twice"] == [3.0, None]
 
 
+def test_a_server_that_knows_the_on_demand_view_reads_it(lab: FeastLab) -> None:
+    @on_demand_feature_view(
+        entities=[DRIVER], sources=[STATS], schema=[Field(name="thrice", dtype=Float64)], write_to_online_store=True
+    )
+    def tripled(rows: pd.DataFrame) -> pd.DataFrame:
+        """Triple."""
+        return pd.DataFrame({"thrice": rows["fare"] * 3})
+
+    lab.store.apply([DRIVER, STATS, tripled])
+    frame = pd.DataFrame({"driver_id": [1], "thrice": [4.5], "event_timestamp": [at()]})
+    lab.store.write_to_online_store("tripled", frame, transform_on_write=False)
+    assert lab.store.get_online_features(["tripled:thrice"], drivers(1, 2)).to_dict()["thrice"] == [4.5, None]
+
+
 def test_ttl_counts_only_where_that_is_asked_for(lab: FeastLab, twins: Twins, tmp_path: Path, project: str) -> None:
     short = view("short", FARE, TRIPS, ttl=timedelta(hours=1))
     twins.apply(DRIVER, short, STATS)
