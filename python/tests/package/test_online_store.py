@@ -190,6 +190,14 @@ def test_a_write_that_is_tried_again_keeps_its_name(server: FakeOnline, store: F
     assert len(server.writes) == 2
 
 
+def test_a_write_with_a_faulty_row_writes_nothing(server: FakeOnline, store: FeatureStore) -> None:
+    rows = data(100_000)
+    rows[-1][1]["fare"] = Value(string_val="much")
+    with pytest.raises(TypeError, match="column fare: expected double_val"):
+        online(store).online_write_batch(store.config, TRIPS, rows, None)
+    assert server.writes == []
+
+
 def test_a_refused_write_is_not_tried_again(server: FakeOnline, store: FeatureStore) -> None:
     server.failures = [ValueError("column fare: no"), ValueError("again")]
     with pytest.raises(ValueError, match="column fare: no"):
