@@ -63,6 +63,8 @@ struct Named {
     name: String,
     features: Option<Vec<String>>,
     definition: Option<ResolvedView>,
+    /// Whether it computes its features; those that Feast's client writes have a table all the same.
+    on_demand: bool,
 }
 
 impl ReadPlan {
@@ -113,7 +115,8 @@ impl OnlineReader {
         named: Named,
         request: &OnlineRequest,
     ) -> Result<PlannedView> {
-        let table = self.table(project, &named.view).await?;
+        let table = self.table(project, &named.view).await;
+        let table = table.map_err(|error| named.explained(error))?;
         let state = table.state();
         let features = features(&named, &state, request.full_feature_names)?;
         let columns = features
@@ -159,6 +162,26 @@ impl Named {
             name: resolved.name.clone(),
             features: resolved.features.clone(),
             definition: Some(resolved),
+            on_demand: false,
+        }
+    }
+
+    /// A view that only its table tells about.
+    fn plain(name: &str, features: Vec<String>) -> Self {
+        let view = ViewVersion::parse(name);
+        Self {
+            name: view.view.clone(),
+            view,
+            features: Some(features),
+            definition: None,
+            on_demand: false,
+        }
+    }
+
+    fn explained(&self, error: Error) -> Error {
+        match self.on_demand && matches!(error, Error::OnlineTableNotFound { .. }) {
+            true => computed(&self.name),
+            false => error,
         }
     }
 }
@@ -182,23 +205,22 @@ fn by_refs(refs: &[FeatureRef], registry: Option<&Registry>) -> Result<Vec<Named
     let mut views: Vec<Named> = Vec::new();
     for (name, features) in FeatureRef::grouped(refs) {
         let known = registry.filter(|registry| registry.knows(name));
-        match known {
-            Some(registry) => {
-                let refs = features.iter().map(|feature| FeatureRef {
-                    view: name.to_owned(),
-                    feature: feature.clone(),
-                });
-                views.extend(resolved(registry, &FeatureSelection::Refs(refs.collect()))?);
-            }
-            None => {
-                let view = ViewVersion::parse(name);
-                views.push(Named {
-                    name: view.view.clone(),
-                    view,
-                    features: Some(features),
-                    definition: None,
-                });
-            }
+        let Some(registry) = known else {
+            views.push(Named::plain(name, features));
+            continue;
+        };
+        let refs = features.iter().map(|feature| FeatureRef {
+            view: name.to_owned(),
+            feature: feature.clone(),
+        });
+        let resolved = registry.resolve(&FeatureSelection::Refs(refs.collect()))?;
+        if resolved.on_demand.is_empty() {
+            views.extend(resolved.views.into_iter().map(Named::of));
+        } else {
+            views.push(Named {
+                on_demand: true,
+                ..Named::plain(name, features)
+            });
         }
     }
     Ok(views)
@@ -206,15 +228,18 @@ fn by_refs(refs: &[FeatureRef], registry: Option<&Registry>) -> Result<Vec<Named
 
 fn resolved(registry: &Registry, selection: &FeatureSelection) -> Result<Vec<Named>> {
     let resolved = registry.resolve(selection)?;
-    if let Some(on_demand) = resolved.on_demand.first() {
-        return Err(Error::Unsupported {
-            what: format!(
-                "on-demand feature view `{}` in an online request to the server (Feast's client evaluates it)",
-                on_demand.name
-            ),
-        });
+    match resolved.on_demand.first() {
+        Some(on_demand) => Err(computed(&on_demand.name)),
+        None => Ok(resolved.views.into_iter().map(Named::of).collect()),
     }
-    Ok(resolved.views.into_iter().map(Named::of).collect())
+}
+
+fn computed(view: &str) -> Error {
+    Error::Unsupported {
+        what: format!(
+            "on-demand feature view `{view}` in an online request to the server (Feast's client evaluates it)"
+        ),
+    }
 }
 
 fn features(named: &Named, state: &State, full_names: bool) -> Result<Vec<PlannedFeature>> {

@@ -31,6 +31,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::catalog::{CatalogHandle, Catalogs};
@@ -62,6 +63,8 @@ struct Services {
     online: Arc<OnlineReader>,
     rules: SourceRules,
     limits: IpcLimits,
+    /// True when the server drains: channels have no end of their own, and end then.
+    draining: watch::Sender<bool>,
     _sweeper: Sweeper,
     _follower: AbortOnDrop,
     _online_catalog: Option<CatalogHandle>,
@@ -152,6 +155,7 @@ impl App {
             online,
             rules,
             limits,
+            draining: watch::Sender::new(false),
             _sweeper: sweeper,
             _follower: follower,
             _online_catalog: online_catalog,
@@ -181,6 +185,11 @@ impl App {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<()> {
+        let services = Arc::clone(&self.services);
+        let shutdown = async move {
+            shutdown.await;
+            services.draining.send_replace(true);
+        };
         let flight = flight::FlightServer::new(Arc::clone(&self.services));
         listen::serve(&self.config, flight, listener, shutdown).await
     }

@@ -83,7 +83,10 @@ pub(super) async fn exchange(
         let batch = upload.next_of_channel().await?;
         Ok::<_, Error>(batch.map(|batch| (batch, upload)))
     });
+    let mut draining = services.draining.subscribe();
+    let drained = async move { drop(draining.wait_for(|draining| *draining).await) };
     let answers = batches
+        .take_until(drained)
         .map(move |keys| Arc::clone(&channel).answer(keys))
         .buffered(AHEAD);
     Ok(encode::channel(schema, answers.boxed()))

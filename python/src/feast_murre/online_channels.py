@@ -11,6 +11,7 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ _OPTIONS = [
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 ]
+_SHUTDOWN_SECONDS = 0.1
 _RETRY_SECONDS = 0.01
 """Pause before a cold read is asked for again."""
 
@@ -48,6 +50,8 @@ class Channel:
     def __init__(self, client: fl.FlightClient, command: bytes, schema: pa.Schema) -> None:
         """Open it; the server speaks when it is first asked."""
         self.client: fl.FlightClient | None = client  # Dropping a client ends its calls.
+        self._writer: fl.FlightStreamWriter | None
+        self._reader: fl.FlightStreamReader | None
         self._writer, self._reader = client.do_exchange(fl.FlightDescriptor.for_command(command))
         self._writer.begin(schema)
         self.used = False
@@ -71,16 +75,18 @@ class Channel:
 
     def cancel(self) -> None:
         """Stop waiting, from any thread."""
-        self._reader.cancel()
+        reader = self._reader
+        if reader is not None:
+            reader.cancel()
 
     def close(self) -> None:
         """End the call, whatever state it is in, and let go of the connection."""
-        try:
-            self._reader.cancel()
-            self._writer.close()
-        except FAILURES:
-            pass
-        self.client = None
+        writer, reader = self._writer, self._reader
+        self.client = self._writer = self._reader = None
+        with suppress(*FAILURES):
+            if reader is not None and writer is not None:
+                reader.cancel()
+                writer.close()
 
 
 class Channels:
@@ -104,6 +110,11 @@ class Channels:
         self._busy: set[Channel] = set()
         self._watched_by = 0
         _POOLS.add(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._client is not None
 
     def client(self) -> fl.FlightClient:
         """The connection, which threads may share."""
@@ -248,6 +259,13 @@ def close_all() -> None:
         pool.close()
 
 
+def _before_fork() -> None:
+    if any(pool.is_open for pool in list(_POOLS)):
+        close_all()
+        # gRPC ends its threads in its own time.
+        time.sleep(_SHUTDOWN_SECONDS)
+
+
 def _start_over() -> None:
     """In a forked child: other threads' locks and calls are not its own."""
     for pool in list(_POOLS):
@@ -256,4 +274,4 @@ def _start_over() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=close_all, after_in_child=_start_over)
+    os.register_at_fork(before=_before_fork, after_in_child=_start_over)

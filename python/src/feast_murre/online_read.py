@@ -12,13 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID
-from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
 from feast.protos.feast.types.Value_pb2 import Value
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from feast_murre import online_requests
 from feast_murre.online_channels import Ask, Channels
-from feast_murre.online_values import BY_ATTRIBUTE, KINDS, NOTHING, Kind, decode, encode, kind_of_column
+from feast_murre.online_values import BY_ATTRIBUTE, KINDS, Kind, decode, encode, kind_of_column
+from feast_murre.online_vectors import Shared, append
 
 Keys = Mapping[str, Sequence[Value]]
 """Key columns by name."""
@@ -29,9 +29,7 @@ REMEMBERED = 1000
 """Requests that are not put together again."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECONDS = 1_000_000
 _OUTSIDE = "OUTSIDE_MAX_AGE"
-_NO_TIME = Timestamp()
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +75,10 @@ class Group:
 class Rows:
     """What one view has for the keys, in their order."""
 
-    columns: list[list[Value]]
+    columns: list[tuple[Kind, pa.Array]]
     """Of the features asked for."""
-    times: list[int | None]
-    """Event times in microseconds; None where there is no row."""
+    times: pa.Array
+    """Event times in microseconds; null where there is no row."""
     outside: list[bool] | None = None
     """Rows that are older than the view's ttl, where that counts."""
 
@@ -93,6 +91,7 @@ class Reader:
         self._channels = channels
         self._enforce_ttl = enforce_ttl
         self._commands: dict[tuple[str, tuple[View, ...]], bytes] = {}
+        self._places: dict[tuple[bytes, int], dict[str, int]] = {}
         self._unseen: dict[tuple[str, str], str] = {}
 
     def expect(self, project: str, view: str, token: str) -> None:
@@ -145,8 +144,9 @@ class Reader:
             parts.append(self._channels.ask([_ask(command, keys, start, stop) for command, keys in asked]))
         for position, group in enumerate(groups):
             batch = _joined([part[position] for part in parts])
+            places = self._places_of(asked[position][0], batch)
             for number in group.numbers:
-                answers[number] = self._rows(views[number], batch)
+                answers[number] = self._rows(views[number], batch, places)
 
     def _catch_up(self, project: str, view: View, keys: Keys) -> None:
         """Wait until the server sees what this process has written to a view."""
@@ -170,43 +170,47 @@ class Reader:
             self._commands[project, views] = known
         return known
 
-    def _rows(self, view: View, batch: pa.RecordBatch) -> Rows:
-        names = batch.schema.names
-        time_column = batch.column(names.index(f"{view.prefix}event_timestamp"))
-        times = time_column.view(pa.int64()).to_pylist()
+    def _places_of(self, command: bytes, batch: pa.RecordBatch) -> dict[str, int]:
+        """Where columns are: the same in all answers to a command and so many keys."""
+        key = (command, batch.num_columns)
+        known = self._places.get(key)
+        if known is None:
+            if len(self._places) >= REMEMBERED:
+                self._places.clear()
+            known = {name: place for place, name in enumerate(batch.schema.names)}
+            self._places[key] = known
+        return known
+
+    def _rows(self, view: View, batch: pa.RecordBatch, places: dict[str, int]) -> Rows:
         columns = []
         for feature in view.features:
-            column = batch.column(names.index(f"{view.prefix}{feature}"))
-            columns.append(decode(view.kinds.get(feature) or kind_of_column(column.type), column))
+            column = batch.column(places[view.prefix + feature])
+            columns.append((view.kinds.get(feature) or kind_of_column(column.type), column))
+        times = batch.column(places[f"{view.prefix}event_timestamp"]).view(pa.int64())
         outside = None
         if self._enforce_ttl and view.features:
-            statuses = batch.column(names.index(f"{view.prefix}{view.features[0]}__status"))
+            statuses = batch.column(places[f"{view.prefix}{view.features[0]}__status"])
             outside = [status == _OUTSIDE for status in statuses.to_pylist()]
         return Rows(columns, times, outside)
 
 
 def add_to_response(response: GetOnlineFeaturesResponse, names: Sequence[str], rows: Rows) -> tuple[int, int]:
     """Append a view's features; returns how many values are present and how many are not."""
-    times = [_NO_TIME if time is None else _timestamp(time) for time in rows.times]
-    statuses = [FieldStatus.NOT_FOUND if time is None else FieldStatus.PRESENT for time in rows.times]
-    for row, is_outside in enumerate(rows.outside or ()):
-        if is_outside:
-            statuses[row] = FieldStatus.OUTSIDE_MAX_AGE
+    shared = Shared(rows.times, rows.outside)
     response.metadata.feature_names.val.extend(names)
-    vector = GetOnlineFeaturesResponse.FeatureVector
-    response.results.extend(vector(values=values, statuses=statuses, event_timestamps=times) for values in rows.columns)
-    present = statuses.count(FieldStatus.PRESENT) * len(names)
-    return present, len(statuses) * len(names) - present
+    append(response, [shared.vector(kind, column) for kind, column in rows.columns])
+    return shared.present * len(names), (len(rows.times) - shared.present) * len(names)
 
 
 def as_feasts_rows(view: View, rows: Rows) -> list[tuple[datetime | None, dict[str, Value] | None]]:
     """The rows as `online_read` returns them."""
     found: list[tuple[datetime | None, dict[str, Value] | None]] = []
-    for row, time in enumerate(rows.times):
+    columns = [decode(kind, column) for kind, column in rows.columns]
+    for row, time in enumerate(rows.times.to_pylist()):
         if time is None or (rows.outside is not None and rows.outside[row]):
             found.append((None, None))
         else:
-            values = {feature: column[row] for feature, column in zip(view.features, rows.columns, strict=True)}
+            values = {feature: column[row] for feature, column in zip(view.features, columns, strict=True)}
             found.append((_EPOCH + timedelta(microseconds=time), values))
     return found
 
@@ -255,9 +259,6 @@ def _ask(command: bytes, keys: Keys, start: int, stop: int) -> Ask:
 
 
 def _nothing(view: View, rows: int) -> Rows:
-    return Rows([[NOTHING] * rows for _ in view.features], [None] * rows)
-
-
-def _timestamp(time: int) -> Timestamp:
-    seconds, micros = divmod(time, _MICROSECONDS)
-    return Timestamp(seconds=seconds, nanos=micros * 1000)
+    nulls = pa.nulls(rows)
+    columns = [(view.kinds.get(feature) or kind_of_column(nulls.type), nulls) for feature in view.features]
+    return Rows(columns, pa.nulls(rows, pa.int64()))

@@ -1,7 +1,7 @@
 """An online store of Feast over Murre; see `MurreOnlineStore`."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal
@@ -9,9 +9,12 @@ from typing import Any, Literal
 import pyarrow.flight as fl
 from feast import utils
 from feast.entity import Entity
+from feast.feature_service import FeatureService
 from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 from feast.infra.online_stores.online_store import OnlineStore
+from feast.infra.registry.base_registry import BaseRegistry
 from feast.infra.supported_async_methods import SupportedAsyncMethods
+from feast.online_response import OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
@@ -20,13 +23,15 @@ from pydantic import PositiveFloat, PositiveInt
 
 from feast_murre import online_requests, online_write
 from feast_murre.online_channels import Channels
+from feast_murre.online_features import Requests, with_dummy
 from feast_murre.online_read import REMEMBERED, Reader, Rows, View, add_to_response, as_feasts_rows, keys_of
 from feast_murre.progress import is_wanted, shown
 
 try:
+    from feast.metrics import _config as metrics
     from feast.metrics import track_feature_statuses
 except ImportError:
-    track_feature_statuses = None
+    metrics = track_feature_statuses = None
 
 
 class MurreOnlineStoreConfig(FeastConfigBaseModel):
@@ -102,6 +107,7 @@ class MurreOnlineStore(OnlineStore):
         """Connect when first used."""
         self._channels: Channels | None = None
         self._reader: Reader | None = None
+        self._requests = Requests()
         self._views: dict[tuple[Any, ...], tuple[Any, View]] = {}
 
     @property
@@ -151,7 +157,7 @@ class MurreOnlineStore(OnlineStore):
         if not entity_keys:
             return []
         features = requested_features or [feature.name for feature in table.features]
-        view = View.of(table, features, online_requests.view_name(table, config))
+        view = self._view(config, table, features)
         reader = self._reader_of(_own(config))
         rows = reader.read(config.project, [view], [keys_of(entity_keys)], len(entity_keys))
         return as_feasts_rows(view, rows[0])
@@ -166,6 +172,36 @@ class MurreOnlineStore(OnlineStore):
         """Read one view, in a thread."""
         return await _in_thread(self.online_read, config, table, entity_keys, requested_features)
 
+    def get_online_features(
+        self,
+        config: RepoConfig,
+        features: "list[str] | FeatureService",
+        entity_rows: Any,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool = False,
+        include_feature_view_version_metadata: bool = False,
+    ) -> OnlineResponse:
+        """Read features: all views of a request in one round trip."""
+        options = (full_feature_names, include_feature_view_version_metadata)
+        request = None
+        if not _is_measured():
+            view_of = partial(self._view, config)
+            request = self._requests.prepare(registry, project, features, full_feature_names, view_of)
+        keys = request.keys(entity_rows) if request is not None else None
+        if request is None or keys is None:
+            return super().get_online_features(config, features, entity_rows, registry, project, *options)
+        response = GetOnlineFeaturesResponse()
+        utils._populate_result_rows_from_columnar(response, keys[0])
+        own = with_dummy(*keys) if request.is_entity_less else keys[0]
+        found = self._read(config, request.tables, request.views, own, request.join_keys)
+        self._append(response, request.tables, found, *options)
+        return OnlineResponse(response, feature_types=request.types)
+
+    async def get_online_features_async(self, *arguments: Any, **named: Any) -> OnlineResponse:
+        """Read features in a thread."""
+        return await _in_thread(self.get_online_features, *arguments, **named)
+
     def _read_features_per_fv(
         self,
         config: RepoConfig,
@@ -178,17 +214,10 @@ class MurreOnlineStore(OnlineStore):
     ) -> None:
         """Read all views of a request at once, and append them to the response."""
         views = [self._view(config, table, features) for table, features in grouped_refs]
-        keys = [_keys(table, join_key_values, entity_name_to_join_key_map) for table, _ in grouped_refs]
-        count = len(next(iter(join_key_values.values()), []))
-        found = self._reader_of(_own(config)).read(config.project, views, keys, count)
-        for (table, features), rows in zip(grouped_refs, found, strict=True):
-            _append(online_features_response, table, features, rows, full_feature_names)
-            if include_feature_view_version_metadata:
-                _add_version(online_features_response, table)
-
-    async def _read_features_per_fv_async(self, *arguments: Any, **named: Any) -> None:
-        """Do the same in a thread."""
-        await _in_thread(self._read_features_per_fv, *arguments, **named)
+        found = self._read(config, grouped_refs, views, join_key_values, entity_name_to_join_key_map)
+        self._append(
+            online_features_response, grouped_refs, found, full_feature_names, include_feature_view_version_metadata
+        )
 
     def update(
         self,
@@ -221,6 +250,34 @@ class MurreOnlineStore(OnlineStore):
     async def close(self) -> None:
         """Close all channels."""
         self._close()
+
+    def _read(
+        self,
+        config: RepoConfig,
+        tables: Sequence[tuple[Any, Sequence[str]]],
+        views: Sequence[View],
+        join_key_values: dict[str, list[Value]],
+        join_keys: Mapping[str, str],
+    ) -> list[Rows]:
+        keys = [_keys(table, join_key_values, join_keys) for table, _ in tables]
+        count = len(next(iter(join_key_values.values()), []))
+        return self._reader_of(_own(config)).read(config.project, views, keys, count)
+
+    @staticmethod
+    def _append(
+        response: GetOnlineFeaturesResponse,
+        tables: Sequence[tuple[Any, Sequence[str]]],
+        found: Sequence[Rows],
+        full_feature_names: bool,
+        with_versions: bool,
+    ) -> None:
+        for (table, features), rows in zip(tables, found, strict=True):
+            prefix = f"{table.projection.name_to_use()}__" if full_feature_names else ""
+            present, absent = add_to_response(response, [prefix + feature for feature in features], rows)
+            if _is_measured():
+                track_feature_statuses(table.name, present, absent)
+            if with_versions:
+                _add_version(response, table)
 
     def _act(self, config: RepoConfig, action: str, body: bytes) -> None:
         channels = self._channels_of(_own(config))
@@ -256,6 +313,11 @@ class MurreOnlineStore(OnlineStore):
         return known[1]
 
 
+def _is_measured() -> bool:
+    """Whether Feast counts and times reads, which it does in its generic path."""
+    return bool(getattr(metrics, "online_features", False))
+
+
 def _own(config: RepoConfig) -> MurreOnlineStoreConfig:
     own = config.online_store
     if not isinstance(own, MurreOnlineStoreConfig):
@@ -264,7 +326,7 @@ def _own(config: RepoConfig) -> MurreOnlineStoreConfig:
 
 
 def _keys(
-    table: Any, join_key_values: dict[str, list[Value]], entity_name_to_join_key_map: dict[str, str]
+    table: Any, join_key_values: dict[str, list[Value]], entity_name_to_join_key_map: Mapping[str, str]
 ) -> dict[str, list[Value]]:
     """The columns of a view's own join keys."""
     values = utils._get_table_entity_values(table, entity_name_to_join_key_map, join_key_values)
@@ -272,15 +334,6 @@ def _keys(
         # Feast's own way to say what is missing.
         utils._get_unique_entities(table, join_key_values, entity_name_to_join_key_map)
     return {name: column for name, column in values.items() if name != DUMMY_ENTITY_ID}
-
-
-def _append(
-    response: GetOnlineFeaturesResponse, table: Any, features: Sequence[str], rows: Rows, full_feature_names: bool
-) -> None:
-    prefix = f"{table.projection.name_to_use()}__" if full_feature_names else ""
-    present, absent = add_to_response(response, [f"{prefix}{feature}" for feature in features], rows)
-    if track_feature_statuses is not None:
-        track_feature_statuses(table.name, present, absent)
 
 
 def _add_version(response: GetOnlineFeaturesResponse, table: Any) -> None:

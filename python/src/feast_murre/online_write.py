@@ -82,10 +82,12 @@ def put(
 ) -> dict[str, Any]:
     """Write rows, once however often it is tried; `progress` hears about those sent, also once."""
     command = online_requests.write_command(project, view, described, str(uuid.uuid4()))
+    # Before the first is sent: the end of a stream commits it, whatever ended it.
+    converted = list(batches)
     reported = _Once(progress)
     for attempt in range(retries + 1):
         try:
-            return _put(client(), command, batches, reported)
+            return _put(client(), command, batches.schema, converted, reported)
         except (fl.FlightUnavailableError, fl.FlightCancelledError, fl.FlightTimedOutError):
             if attempt == retries:
                 raise
@@ -94,8 +96,14 @@ def put(
     raise AssertionError("unreachable")
 
 
-def _put(client: fl.FlightClient, command: bytes, batches: Batches, reported: "_Once") -> dict[str, Any]:
-    writer, answers = client.do_put(fl.FlightDescriptor.for_command(command), batches.schema)
+def _put(
+    client: fl.FlightClient,
+    command: bytes,
+    schema: pa.Schema,
+    batches: Sequence[pa.RecordBatch],
+    reported: "_Once",
+) -> dict[str, Any]:
+    writer, answers = client.do_put(fl.FlightDescriptor.for_command(command), schema)
     try:
         for batch in batches:
             writer.write_batch(batch)

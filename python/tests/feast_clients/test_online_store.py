@@ -53,6 +53,8 @@ from harness.frames import INSTANT, at
 from harness.server import accepts_connections, free_port
 from twins import Twins, store_of
 
+from feast_murre import online_channels
+
 DRIVER = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
 CITY = Entity(name="city", join_keys=["city_name"], value_type=ValueType.STRING)
 SOURCE = FileSource(name="nowhere", path="nowhere.parquet", timestamp_field="event_timestamp")
@@ -124,9 +126,9 @@ def drivers(*numbers: int | None) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def lab(new_lab: Callable[..., FeastLab]) -> FeastLab:
-    # Slow machines load cold buckets in several tries, which the client makes.
-    return new_lab(online_store={}).start()
+def lab(new_lab: Callable[..., FeastLab]) -> Iterator[FeastLab]:
+    yield new_lab(online_store={}).start()
+    online_channels.close_all()
 
 
 @pytest.fixture
@@ -297,6 +299,25 @@ def test_on_demand_views_that_are_written(twins: Twins) -> None:
     for store in twins.both:
         store.write_to_online_store("doubled", frame.copy(), transform_on_write=False)
         assert store.get_online_features(["doubled:twice"], drivers(1, 2)).to_dict()["twice"] == [3.0, None]
+
+
+def test_a_server_that_knows_the_on_demand_view_reads_it(lab: FeastLab) -> None:
+    @on_demand_feature_view(
+        entities=[DRIVER], sources=[STATS], schema=[Field(name="thrice", dtype=Float64)], write_to_online_store=True
+    )
+    def tripled(rows: pd.DataFrame) -> pd.DataFrame:
+        """Triple."""
+        return pd.DataFrame({"thrice": rows["fare"] * 3})
+
+    lab.store.apply([DRIVER, STATS, tripled])
+    frame = pd.DataFrame({"driver_id": [1], "thrice": [4.5], "event_timestamp": [at()]})
+    lab.store.write_to_online_store("tripled", frame, transform_on_write=False)
+    for _ in range(2):
+        assert lab.store.get_online_features(["tripled:thrice"], drivers(1, 2)).to_dict()["thrice"] == [4.5, None]
+        entities = pd.DataFrame({"driver_id": [1], "event_timestamp": [at()]})
+        with pytest.raises(Exception, match="nowhere"):
+            # The server has a look at the definitions, if it had not yet.
+            lab.store.get_historical_features(entities, ["stats:fare"]).to_df()
 
 
 def test_ttl_counts_only_where_that_is_asked_for(lab: FeastLab, twins: Twins, tmp_path: Path, project: str) -> None:

@@ -172,6 +172,14 @@ def test_progress_hears_of_all_rows_once(server: FakeOnline, store: FeatureStore
     assert len(heard) == 2
 
 
+def test_a_bar_shows_the_rows(server: FakeOnline, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = store_over(server, tmp_path, progress=True)
+    heard: list[int] = []
+    online(store).online_write_batch(store.config, TRIPS, data(1200), heard.append)
+    assert "write trips" in capsys.readouterr().err
+    assert heard == [1200]
+
+
 def test_a_write_that_is_tried_again_keeps_its_name(server: FakeOnline, store: FeatureStore) -> None:
     names = []
     for _ in range(2):
@@ -180,6 +188,14 @@ def test_a_write_that_is_tried_again_keeps_its_name(server: FakeOnline, store: F
         names.append(server.writes[-1]["write"]["idempotency_key"])
     assert names[0] != names[1]
     assert len(server.writes) == 2
+
+
+def test_a_write_with_a_faulty_row_writes_nothing(server: FakeOnline, store: FeatureStore) -> None:
+    rows = data(100_000)
+    rows[-1][1]["fare"] = Value(string_val="much")
+    with pytest.raises(TypeError, match="column fare: expected double_val"):
+        online(store).online_write_batch(store.config, TRIPS, rows, None)
+    assert server.writes == []
 
 
 def test_a_refused_write_is_not_tried_again(server: FakeOnline, store: FeatureStore) -> None:
