@@ -6,7 +6,7 @@
 //! | join keys | as declared, required | the same key, for people and other engines |
 //! | `event_timestamp` | timestamptz, required | first tie-break: the greatest is the latest |
 //! | `created_timestamp` | timestamptz | second tie-break; null is least |
-//! | `write_sequence` | long, required | third tie-break: greater was written later; no two rows share one |
+//! | `write_sequence` | long, required | third tie-break: greater was written later |
 //! | features | as written | |
 //!
 //! The definition lives in the table's properties. Rows of large writes are partitioned by the table's default spec;
