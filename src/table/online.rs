@@ -82,7 +82,8 @@ impl OnlineLayout {
     }
 
     /// The table of a view: `<project>_<view>` or `<project>_<view>_v<version>`, as Feast's own stores name them. Other
-    /// characters than letters, digits, `-` and `_` become `_`; [`check_owner`] tells tables apart that share a name.
+    /// characters than letters, digits, `-` and `_` become `_`; [`OnlineProperties::of_view`] tells
+    /// tables apart that share a name.
     pub fn table_name(&self, project: &str, view: &ViewVersion) -> TableName {
         let version = view
             .version
