@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::catalog::Catalogs;
 use crate::config::Config;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::ingest::{Ingest, Part, Rows, joined};
 use crate::model::{
     FeatureView, ParquetLocation, SourceLocation, ViewVersion, WriteRequest, WriteTarget,
@@ -77,10 +77,7 @@ impl std::fmt::Display for ImportReport {
 /// column.
 pub async fn run(config: &Config, options: &ImportOptions) -> Result<ImportReport> {
     let catalogs = Catalogs::connect(&config.catalogs)?;
-    let caches = TableCacheConfig {
-        size: config.tables.metadata_cache,
-        ..TableCacheConfig::default()
-    };
+    let caches = TableCacheConfig::new(&config.tables);
     let tables = Arc::new(Tables::new(catalogs, caches));
     // The rules are about clients; who starts this may read whatever the system lets them.
     let rules = SourceRules::new(config.sources.clone(), true, None);
@@ -91,7 +88,8 @@ pub async fn run(config: &Config, options: &ImportOptions) -> Result<ImportRepor
         definitions: registry::check(&config.registry, tables.catalogs()).await?,
         view: &options.feature_view,
     };
-    view(&import.definitions, &ViewVersion::parse(import.view).view)?;
+    let named = ViewVersion::parse(import.view);
+    import.definitions.feature_view(&named.view)?;
     let mut files = Vec::new();
     for file in &options.files {
         files.extend(open(&tables, file).await?);
@@ -124,7 +122,7 @@ struct Import<'a> {
 
 impl Import<'_> {
     async fn offline(self, parts: Vec<Part>) -> Result<ImportReport> {
-        let view = view(&self.definitions, self.view)?;
+        let view = self.definitions.feature_view(self.view)?;
         let written = self.ingest.import_offline(view, parts).await?;
         Ok(ImportReport {
             files: 0,
@@ -157,18 +155,6 @@ impl Import<'_> {
             created,
         })
     }
-}
-
-fn view<'a>(definitions: &'a Registry, name: &str) -> Result<&'a FeatureView> {
-    let mut views = definitions.feature_views();
-    let found = views.find(|view| view.name == name);
-    found.map(AsRef::as_ref).ok_or_else(|| {
-        let known = definitions.feature_views().map(|view| view.name.as_str());
-        Error::FeatureViewNotFound {
-            view: name.to_owned(),
-            nearest: nearest(name, known),
-        }
-    })
 }
 
 fn place(view: &FeatureView) -> String {

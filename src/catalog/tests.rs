@@ -25,6 +25,14 @@ fn catalogs(config: CatalogConfig) -> Catalogs {
 }
 
 /// A catalog at an absolute path, which has a leading slash of its own.
+/// A catalog `default` in a folder, for tests that need one of any kind.
+pub(crate) fn local(folder: &Path) -> Catalogs {
+    let uri = format!("sqlite:///{}/catalog.db", folder.display());
+    let warehouse = format!("file://{}/warehouse", folder.display());
+    let catalog = config(&uri, Some(&warehouse));
+    Catalogs::connect(&BTreeMap::from([("default".to_owned(), catalog)])).unwrap()
+}
+
 fn in_folder(folder: &Path) -> CatalogConfig {
     let uri = format!("sqlite:///{}", folder.join("new/catalog.db").display());
     config(&uri, Some(&folder.join("warehouse").display().to_string()))

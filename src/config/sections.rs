@@ -179,6 +179,9 @@ impl Default for TablesConfig {
     }
 }
 
+/// More buckets than this are files without rows.
+const MOST_BUCKETS: u32 = 65_536;
+
 /// `[online]`
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -201,6 +204,34 @@ pub struct OnlineConfig {
 }
 
 impl OnlineConfig {
+    /// What types cannot say about the settings: each faulty key with what is wrong with it.
+    pub fn faults(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let checks = [
+            (
+                self.namespace.split('.').any(str::is_empty),
+                "namespace",
+                "expected a namespace such as \"online\" or \"team.online\"".to_owned(),
+            ),
+            (
+                !(1..=MOST_BUCKETS).contains(&self.partition_count),
+                "partition_count",
+                format!("must be from 1 to {MOST_BUCKETS}"),
+            ),
+            (
+                self.read_timeout_ms == 0,
+                "read_timeout_ms",
+                "must be more than 0, or every read would take too long".to_owned(),
+            ),
+            (
+                self.refresh_interval.is_zero(),
+                "refresh_interval",
+                "must be more than 0, or the catalog would be asked without a pause".to_owned(),
+            ),
+        ];
+        let wrong = checks.into_iter().filter(|(wrong, ..)| *wrong);
+        wrong.map(|(_, key, message)| (key, message))
+    }
+
     /// Levels of the namespace.
     pub fn namespace_levels(&self) -> Vec<String> {
         self.namespace.split('.').map(str::to_owned).collect()

@@ -136,9 +136,6 @@ fn sources(config: &Config, checks: &mut Checks<'_>) {
     );
 }
 
-/// More buckets than this are files without rows.
-const MOST_BUCKETS: u32 = 65_536;
-
 fn online(config: &Config, checks: &mut Checks<'_>) {
     let online = &config.online;
     let unknown = !online.catalog.is_empty() && !config.catalogs.contains_key(&online.catalog);
@@ -148,28 +145,9 @@ fn online(config: &Config, checks: &mut Checks<'_>) {
         &["online", "catalog"],
         &format!("must be one of the catalogs, [{}]", known.join(", ")),
     );
-    checks.refuse_if(
-        online.namespace.split('.').any(str::is_empty),
-        &["online", "namespace"],
-        "expected a namespace such as \"online\" or \"team.online\"",
-    );
-    checks.refuse_if(
-        !(1..=MOST_BUCKETS).contains(&online.partition_count),
-        &["online", "partition_count"],
-        &format!("must be from 1 to {MOST_BUCKETS}"),
-    );
-    let message = "must be more than 0, or every read would take too long";
-    checks.refuse_if(
-        online.read_timeout_ms == 0,
-        &["online", "read_timeout_ms"],
-        message,
-    );
-    let message = "must be more than 0, or the catalog would be asked without a pause";
-    checks.refuse_if(
-        online.refresh_interval.is_zero(),
-        &["online", "refresh_interval"],
-        message,
-    );
+    for (key, message) in online.faults() {
+        checks.refuse(&["online", key], &message);
+    }
 }
 
 fn time_limits(config: &Config, checks: &mut Checks<'_>) {

@@ -96,7 +96,7 @@ impl Historical {
         attached: Option<EntityFrame>,
     ) -> Result<HistoricalPlan> {
         let registry = self.registry.current().await?;
-        check_project(&registry, request)?;
+        registry.check_project(request.project.as_deref())?;
         let resolved = registry.resolve(&request.features)?;
         self.evaluator.check_configured(&resolved.on_demand)?;
         let plan = self
@@ -224,16 +224,6 @@ impl Historical {
             Ok::<_, Error>((location.clone(), table))
         });
         Ok(try_join_all(pinned).await?.into_iter().collect())
-    }
-}
-
-fn check_project(registry: &Registry, request: &HistoricalRequest) -> Result<()> {
-    match &request.project {
-        Some(project) if project != registry.project() => Err(Error::ProjectNotFound {
-            project: project.clone(),
-            served: registry.project().to_owned(),
-        }),
-        _ => Ok(()),
     }
 }
 

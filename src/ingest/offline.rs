@@ -15,7 +15,6 @@ use crate::error::{Error, Result};
 use crate::model::{
     FeatureSource, FeatureView, SnapshotId, SourceLocation, TableName, WriteOutcome, WriteRequest,
 };
-use crate::registry::Registry;
 use crate::table::commit::{KnownWrite, known_write};
 use crate::table::online::{CREATED_TIMESTAMP, EVENT_TIMESTAMP, stored_key};
 use crate::table::write::arrow_schema;
@@ -36,7 +35,7 @@ impl Ingest {
         rows: Rows,
     ) -> Result<WriteOutcome> {
         let registry = self.features()?.registry.current().await?;
-        check_project(&registry, &request)?;
+        registry.check_project(request.project.as_deref())?;
         let view = registry.feature_view(&request.view.view)?;
         let write = Offline {
             request: &request,
@@ -158,16 +157,6 @@ impl Offline<'_> {
         let declared = key.map(|key| stored_key(key.key_type));
         let declared = declared.or_else(|| arrow_type(feature?));
         declared.unwrap_or_else(|| in_utc(field.data_type()))
-    }
-}
-
-fn check_project(registry: &Registry, request: &WriteRequest) -> Result<()> {
-    match &request.project {
-        Some(project) if project != registry.project() => Err(Error::ProjectNotFound {
-            project: project.clone(),
-            served: registry.project().to_owned(),
-        }),
-        _ => Ok(()),
     }
 }
 

@@ -14,7 +14,7 @@ use iceberg::spec::{NestedField, PrimitiveType, Type};
 use tempfile::TempDir;
 
 use super::*;
-use crate::catalog::{CatalogConfig, CatalogType, Catalogs};
+use crate::catalog::tests::local;
 use crate::config::SourcesConfig;
 use crate::model::{ParquetLocation, TableName};
 use crate::table::TableCacheConfig;
@@ -36,15 +36,7 @@ impl Fixture {
     /// A catalog with the table `demo.stats`.
     async fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let path = folder.path().display();
-        let config = CatalogConfig {
-            kind: CatalogType::Sql,
-            uri: format!("sqlite:///{path}/catalog.db"),
-            warehouse: Some(format!("file://{path}/warehouse")),
-            properties: BTreeMap::new(),
-        };
-        let catalogs =
-            Catalogs::connect(&BTreeMap::from([("default".to_owned(), config)])).unwrap();
+        let catalogs = local(folder.path());
         let tables = Arc::new(Tables::new(catalogs, TableCacheConfig::default()));
         let rules = SourceRules::new(SourcesConfig::default(), true, None);
         let fixture = Self {

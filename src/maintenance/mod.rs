@@ -115,10 +115,7 @@ pub async fn compact(config: &Config, options: &CompactOptions) -> Result<Vec<Co
     let catalogs = Catalogs::connect(&config.catalogs)?;
     let (online, _catalog) = registry::online_place(config, &catalogs)?;
     let layout = OnlineLayout::new(&online);
-    let caches = TableCacheConfig {
-        size: config.tables.metadata_cache,
-        ..TableCacheConfig::default()
-    };
+    let caches = TableCacheConfig::new(&config.tables);
     let maintenance = Maintenance::new(Arc::new(Tables::new(catalogs, caches)));
     let meant = Selection {
         project: options.project.clone(),

@@ -16,9 +16,9 @@ pub use definition::{
 };
 pub use ids::{FeatureRef, Principal, SnapshotId, TableName, UploadId};
 pub use online::{
-    DeclaredFeature, KeyField, KeyType, KeyValue, OnlineDefinition, OnlineKeys, OnlineRequest,
-    PartitionStrategy, TeardownRequest, UpdateOutcome, UpdateRequest, ViewVersion, WriteOutcome,
-    WriteRequest, WriteTarget, WriteToken,
+    DUMMY_KEY, DeclaredFeature, KeyField, KeyType, KeyValue, OnlineDefinition, OnlineKeys,
+    OnlineRequest, PartitionStrategy, TeardownRequest, UpdateOutcome, UpdateRequest, ViewVersion,
+    WriteOutcome, WriteRequest, WriteTarget, WriteToken,
 };
 pub use report::{Pruned, ScanCounters, ScanReport};
 pub use request::{

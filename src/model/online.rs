@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{FeatureSelection, SnapshotId, Ttl};
 use crate::error::Error;
 
+/// Name of the key that stands for none, which Feast gives to entity-less views.
+pub const DUMMY_KEY: &str = "__dummy_id";
+
 /// A type that a join key can have: those that Feast's entity keys can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -68,11 +68,6 @@ struct Named {
 }
 
 impl ReadPlan {
-    /// Columns of the answer that follow the keys.
-    pub fn fields(&self) -> &[Field] {
-        &self.fields
-    }
-
     /// Whether no view of the request has join keys, so that it needs no key columns.
     pub fn needs_no_keys(&self) -> bool {
         self.views.iter().all(|view| view.keys.is_empty())

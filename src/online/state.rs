@@ -27,6 +27,7 @@ const EXPANSION: u64 = 4;
 const ROW_BYTES: u64 = 32;
 
 /// Immutable but for what its slots hold.
+#[derive(Clone)]
 pub(super) struct State {
     pub(super) pinned: PinnedTable,
     pub(super) metadata: Arc<TableMetadata>,
@@ -51,6 +52,10 @@ pub(super) struct Files {
     pub(super) by_bucket: Vec<Vec<Arc<FileEntry>>>,
     /// Files that may hold any key.
     pub(super) shared: Vec<Arc<FileEntry>>,
+    /// Bytes that the rows of all files take in memory, on the high side.
+    pub(super) bytes: u64,
+    /// Those of the files that may hold any key.
+    pub(super) shared_bytes: u64,
 }
 
 impl State {
@@ -93,17 +98,10 @@ impl State {
     pub(super) fn with_columns(&self, wanted: &[(i32, DataType)]) -> Self {
         let columns = self.columns.iter().chain(wanted).cloned();
         Self {
-            pinned: self.pinned.clone(),
-            metadata: Arc::clone(&self.metadata),
-            metadata_location: self.metadata_location.clone(),
-            properties: self.properties.clone(),
-            encoder: self.encoder.clone(),
-            own: self.own,
-            features: self.features.clone(),
             columns: in_order(columns),
-            files: self.files.clone(),
             buckets: self.buckets.iter().map(|_| Arc::default()).collect(),
             shared: Arc::default(),
+            ..self.clone()
         }
     }
 
@@ -126,12 +124,12 @@ impl State {
 
     /// Whether the whole table's latest rows can be expected to fit into so many bytes.
     pub(super) fn fits(&self, bytes: u64) -> bool {
-        expected_bytes(self.files.all()) <= bytes
+        self.files.bytes <= bytes
     }
 }
 
-/// Bytes that the rows of files take in memory, on the high side.
-pub(super) fn expected_bytes<'a>(files: impl IntoIterator<Item = &'a Arc<FileEntry>>) -> u64 {
+/// Computed once for a state: a table can have very many files, and every read asks.
+fn expected_bytes<'a>(files: impl IntoIterator<Item = &'a Arc<FileEntry>>) -> u64 {
     let of = |file: &Arc<FileEntry>| file.size_bytes * EXPANSION + file.record_count * ROW_BYTES;
     files.into_iter().map(of).sum()
 }
@@ -140,7 +138,7 @@ impl Files {
     fn new(pinned: &PinnedTable, key_id: i32, buckets: u32) -> Self {
         let mut files = Self {
             by_bucket: vec![Vec::new(); buckets as usize],
-            shared: Vec::new(),
+            ..Self::default()
         };
         for file in &*pinned.files().files {
             match bucket_of_file(file, key_id, buckets) {
@@ -148,6 +146,8 @@ impl Files {
                 None => files.shared.push(Arc::clone(file)),
             }
         }
+        files.bytes = expected_bytes(files.all());
+        files.shared_bytes = expected_bytes(&files.shared);
         files
     }
 

@@ -11,7 +11,7 @@ use super::follow::follow;
 use super::load::Loader;
 use super::part::{Columns, Part};
 use super::slot::Slot;
-use super::state::{State, expected_bytes};
+use super::state::State;
 use crate::error::Result;
 use crate::model::{TableName, WriteToken};
 use crate::table::Tables;
@@ -144,7 +144,7 @@ impl OnlineTable {
     /// Whether the latest rows of the files that may hold any key should be in memory, if not those of the buckets.
     pub(super) fn keeps_shared(&self, state: &State) -> bool {
         let limit = self.means.loader.budget.limit();
-        state.fits(limit) || expected_bytes(&state.files.shared) <= limit / 4
+        state.fits(limit) || state.files.shared_bytes <= limit / 4
     }
 
     pub(super) fn keeps_buckets(&self, state: &State) -> bool {

@@ -163,6 +163,20 @@ impl Registry {
         })
     }
 
+    /// Refuses a project that is not this one; clients that name none mean this one.
+    ///
+    /// # Errors
+    /// [`Error::ProjectNotFound`].
+    pub fn check_project(&self, project: Option<&str>) -> Result<()> {
+        match project {
+            Some(project) if project != self.project => Err(Error::ProjectNotFound {
+                project: project.to_owned(),
+                served: self.project.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The project's name.
     pub fn project(&self) -> &str {
         &self.project

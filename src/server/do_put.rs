@@ -75,12 +75,7 @@ async fn check_project(services: &Services, project: Option<String>) -> Result<(
         return Ok(());
     };
     let registry = services.registry.current().await?;
-    let served = registry.project().to_owned();
-    if project == served {
-        Ok(())
-    } else {
-        Err(Error::ProjectNotFound { project, served })
-    }
+    registry.check_project(Some(&project))
 }
 
 /// The expiry is cut to milliseconds, earlier than the truth, so that any JSON client can parse it.

@@ -106,10 +106,7 @@ impl App {
         let (online_config, online_catalog) = crate::registry::online_place(&config, &catalogs)?;
         let staging = Arc::new(Staging::try_new(&config.staging, Arc::clone(&clock))?);
         let sweeper = staging.sweep_in_background();
-        let caches = TableCacheConfig {
-            size: config.tables.metadata_cache,
-            ..TableCacheConfig::default()
-        };
+        let caches = TableCacheConfig::new(&config.tables);
         let rules = source_rules(&config);
         let tables = Arc::new(Tables::new(catalogs, caches).with_rules(rules.clone()));
         let engine = Arc::new(Engine::try_new(&config.engine)?);

@@ -4,15 +4,12 @@
 //! same order, each as type, length and bytes (Feast's `infra/key_encoding_utils.py`). Buckets are Iceberg's
 //! `bucket[N]` of those bytes: murmur3, 32 bits, x86, seed 0, without its sign bit.
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, TimestampSecondType};
 
 use crate::error::{Error, Result};
-use crate::model::{KeyField, KeyType};
-
-/// Name of the key that stands for none, which Feast gives to entity-less views.
-pub const DUMMY_KEY: &str = "__dummy_id";
+use crate::model::{DUMMY_KEY, KeyField, KeyType};
 
 const STRING: u32 = 2;
 
@@ -40,11 +37,6 @@ impl KeyEncoder {
             put_text(&mut header, name.as_bytes());
         }
         Self { keys, header }
-    }
-
-    /// Bytes that every key of the view begins with.
-    pub fn header(&self) -> &[u8] {
-        &self.header
     }
 
     /// One entity key for each of `rows` rows; null where a join key is. `column` finds the column of a join key, whose
@@ -209,35 +201,6 @@ pub fn key_hash(entity_key: &[u8]) -> u32 {
 /// The bucket of an entity key among `buckets`, as every other engine computes it.
 pub fn bucket_of(entity_key: &[u8], buckets: u32) -> u32 {
     key_hash(entity_key) % buckets.max(1)
-}
-
-/// The entity keys of a batch that has the join key columns.
-///
-/// # Errors
-/// [`Error::SchemaMismatch`] naming a missing or misfit column.
-pub fn entity_keys(
-    encoder: &KeyEncoder,
-    join_keys: &[KeyField],
-    batch: &RecordBatch,
-) -> Result<BinaryArray> {
-    let columns: Vec<(&str, ArrayRef)> = join_keys
-        .iter()
-        .map(|key| {
-            let column = batch.column_by_name(&key.name);
-            let column = column.ok_or_else(|| Error::SchemaMismatch {
-                column: key.name.clone(),
-                expected: format!("a join key of type {}", key.key_type.name()),
-                found: "no column".to_owned(),
-            })?;
-            Ok((key.name.as_str(), key_column(key, column)?))
-        })
-        .collect::<Result<_>>()?;
-    encoder.encode(batch.num_rows(), |name| {
-        columns
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, column)| column)
-    })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use iceberg::table::Table;
 use serde::Deserialize;
 
 use crate::catalog::Catalogs;
+use crate::config::TablesConfig;
 use crate::error::{Error, Result};
 use crate::model::{SnapshotId, SourceLocation, TableName, TablePin};
 use crate::source_rules::SourceRules;
@@ -51,6 +52,16 @@ pub struct TableCacheConfig {
     pub size: ByteSize,
     /// Manifests of one table, or footers of one source of Parquet files, read at a time.
     pub manifest_concurrency: usize,
+}
+
+impl TableCacheConfig {
+    /// What the configuration asks for.
+    pub fn new(config: &TablesConfig) -> Self {
+        Self {
+            size: config.metadata_cache,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for TableCacheConfig {

@@ -1,6 +1,5 @@
 //! A table that is written, folded and read as a server does it.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -15,7 +14,7 @@ use indicatif::ProgressBar;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::catalog::{CatalogConfig, CatalogType, Catalogs};
+use crate::catalog::tests::local;
 use crate::clock::ManualClock;
 use crate::config::{OnlineConfig, SourcesConfig};
 use crate::error::Result;
@@ -72,15 +71,7 @@ pub(super) struct Lab {
 impl Lab {
     pub(super) async fn new(settings: Settings) -> Self {
         let folder = TempDir::new().unwrap();
-        let path = folder.path().display();
-        let catalog = CatalogConfig {
-            kind: CatalogType::Sql,
-            uri: format!("sqlite:///{path}/catalog.db"),
-            warehouse: Some(format!("{path}/warehouse")),
-            properties: BTreeMap::new(),
-        };
-        let catalogs = BTreeMap::from([("default".to_owned(), catalog)]);
-        let catalogs = Catalogs::connect(&catalogs).unwrap();
+        let catalogs = local(folder.path());
         let tables = Arc::new(Tables::new(catalogs, TableCacheConfig::default()));
         // No definitions: what is read is what the tables say.
         let registry: Arc<dyn RegistryReader> = Arc::new(TomlRegistry::new(

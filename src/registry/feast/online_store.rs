@@ -150,15 +150,8 @@ fn in_repo(repo: &Path, uri: String) -> String {
 impl OnlineStore {
     fn faults(&self) -> Vec<String> {
         let mut faults = self.catalog.faults("catalog");
-        if self.online.namespace.split('.').any(str::is_empty) {
-            faults.push("namespace: expected names separated by dots".to_owned());
-        }
-        if !(1..=65_536).contains(&self.online.partition_count) {
-            faults.push("partition_count: must be from 1 to 65536".to_owned());
-        }
-        if self.online.read_timeout_ms == 0 {
-            faults.push("read_timeout_ms: must be more than 0".to_owned());
-        }
+        let online = self.online.faults();
+        faults.extend(online.map(|(key, message)| format!("{key}: {message}")));
         faults
     }
 }

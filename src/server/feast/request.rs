@@ -33,7 +33,7 @@ pub(super) fn historical(
     frame: Option<EntitySource>,
     now: DateTime<Utc>,
 ) -> Result<HistoricalRequest> {
-    check_project(&command.project, registry)?;
+    registry.check_project(Some(&command.project))?;
     let features = views::selection(command, registry)?;
     check_sources(registry, &features)?;
     let entity = match (frame, &command.entity_df_sql) {
@@ -147,14 +147,4 @@ fn check_sources(registry: &Registry, features: &FeatureSelection) -> Result<()>
             let source = &view.view.source;
             check_readable(source_name(registry, &view.view.name, source), source)
         })
-}
-
-fn check_project(project: &str, registry: &Registry) -> Result<()> {
-    if project == registry.project() {
-        return Ok(());
-    }
-    Err(Error::ProjectNotFound {
-        project: project.to_owned(),
-        served: registry.project().to_owned(),
-    })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Field, Int32Type, Schema};
 use iceberg::spec::Transform;
@@ -26,6 +26,32 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
         .collect();
     let columns = columns.into_iter().map(|(_, column)| column).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+/// The entity keys of a batch that has the join key columns.
+fn entity_keys(
+    encoder: &KeyEncoder,
+    join_keys: &[KeyField],
+    batch: &RecordBatch,
+) -> Result<BinaryArray> {
+    let columns: Vec<(&str, ArrayRef)> = join_keys
+        .iter()
+        .map(|key| {
+            let column = batch.column_by_name(&key.name);
+            let column = column.ok_or_else(|| Error::SchemaMismatch {
+                column: key.name.clone(),
+                expected: format!("a join key of type {}", key.key_type.name()),
+                found: "no column".to_owned(),
+            })?;
+            Ok((key.name.as_str(), key_column(key, column)?))
+        })
+        .collect::<Result<_>>()?;
+    encoder.encode(batch.num_rows(), |name| {
+        columns
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, column)| column)
+    })
 }
 
 fn encoded(keys: &[KeyField], batch: &RecordBatch) -> BinaryArray {

@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 use rstest::rstest;
 use tempfile::TempDir;
 
-use crate::catalog::{CatalogConfig, CatalogType, Catalogs};
+use crate::catalog::tests::local;
 use crate::error::Error;
 use crate::maintenance::{CompactReport, FoldLimits, Maintenance, Selection};
 use crate::model::{
@@ -61,15 +61,7 @@ impl Lab {
 
     async fn laid_out(layout: &OnlineLayout, partition_by: Vec<PartitionBy>) -> Self {
         let folder = TempDir::new().unwrap();
-        let path = folder.path().display();
-        let config = CatalogConfig {
-            kind: CatalogType::Sql,
-            uri: format!("sqlite:///{path}/catalog.db"),
-            warehouse: Some(format!("file://{path}/warehouse")),
-            properties: BTreeMap::new(),
-        };
-        let catalogs =
-            Catalogs::connect(&BTreeMap::from([("default".to_owned(), config)])).unwrap();
+        let catalogs = local(folder.path());
         let tables = Arc::new(Tables::new(catalogs, TableCacheConfig::default()));
         let view = ViewVersion::parse("stats@v2");
         let lab = Self {

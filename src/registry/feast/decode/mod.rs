@@ -17,7 +17,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::catalog::Catalogs;
-use crate::model::{Entity, FeatureSource, JoinKey};
+use crate::model::{DUMMY_KEY, Entity, FeatureSource, JoinKey};
 use crate::proto::feast::core;
 use crate::registry::Registry;
 
@@ -119,9 +119,8 @@ impl Decoder {
     }
 }
 
-/// Feast's entity-less views have this entity, and its key column.
+/// Feast's entity-less views have this entity, whose key is [`DUMMY_KEY`].
 const DUMMY_ENTITY: &str = "__dummy";
-const DUMMY_KEY: &str = "__dummy_id";
 
 fn entity(spec: core::EntitySpecV2) -> Entity {
     let data_type = types::of_value(spec.value_type());

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{DUMMY_ENTITY, DUMMY_KEY, Decoder, Sources, messages, source};
-use crate::model::{Entity, FeatureView, SourceLocation, Ttl};
+use super::{DUMMY_ENTITY, Decoder, Sources, messages, source};
+use crate::model::{DUMMY_KEY, Entity, FeatureView, SourceLocation, Ttl};
 use crate::proto::feast::core;
 
 /// A view, and the name of its source.
