@@ -127,6 +127,7 @@ async fn check(loaded: LoadedConfig) -> Result<()> {
     let config = loaded.config();
     let catalogs = Catalogs::connect(&config.catalogs)?;
     let definitions = registry::check(&config.registry, &catalogs).await?;
+    registry::online_place(config, &catalogs)?;
     let views = definitions.feature_views().count();
     let text = format!(
         "{}configuration is valid; {views} feature views are defined",

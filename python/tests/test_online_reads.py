@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +13,6 @@ import pyarrow.flight as flight
 import pytest
 from harness.client import command
 from harness.lab import Lab
-from harness.server import binary
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DEFINITION = {"join_keys": [{"name": "id", "type": "INT64"}], "ttl": "3600s"}
@@ -113,11 +111,7 @@ def test_compaction_and_restart_change_no_answer(lab: Lab) -> None:
     expected = [100.0, 101.0, 102.0, 3.0, 8999.0, None]
     assert values(lab, "folded", ids, token=token) == expected
     assert "3 of any key" in lab.client.explain(request("folded", [3]))
-    config = lab.directory / "murre.toml"
-    arguments = [binary(), "maintain", "compact", "--config", config, "--feature-view", "folded"]
-    done = subprocess.run(arguments, cwd=lab.directory, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "9003 rows → 9000" in done.stdout, done.stdout
+    assert "9003 rows → 9000" in lab.run("maintain", "compact", "--feature-view", "folded")
     assert values(lab, "folded", ids, token=token) == expected
     lab.stop()
     lab.start(online={"partition_count": 8, "read_timeout_ms": 20_000})

@@ -12,9 +12,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.flight as flight
+import pyarrow.parquet as pq
 import pytest
 from harness.client import command
+from harness.deletes import commit_deletes, position_deletes
 from harness.lab import Lab
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.transforms import BucketTransform
 from pyiceberg.types import BinaryType
@@ -195,3 +198,58 @@ def test_tables_are_made_and_dropped_by_actions(lab: Lab) -> None:
     assert act(lab, "teardown", {"feature_views": ["acted"]}) == {**nothing, "dropped": [name]}
     assert act(lab, "update", {"delete": ["acted"]}) == nothing
     assert not lab.warehouse.catalog.table_exists(name)
+
+
+def changed(table: pa.Table, value: float) -> pa.Table:
+    """The same rows an hour later, with another `f64`."""
+    later = [time + timedelta(hours=1) for time in table.column("event_timestamp").to_pylist()]
+    times = pa.array(later, table.schema.field("event_timestamp").type)
+    table = table.set_column(table.column_names.index("event_timestamp"), "event_timestamp", times)
+    return table.set_column(table.column_names.index("f64"), "f64", pa.array([value] * len(table)))
+
+
+def position(table: Table, key: int, value: float | None) -> tuple[DataFile, int]:
+    """The file that holds a row, and its place there."""
+    for task in table.scan().plan_files():
+        read = pq.read_table(task.file.file_path.removeprefix("file://"), columns=["id", "f64"]).to_pylist()
+        if {"id": key, "f64": value} in read:
+            return task.file, read.index({"id": key, "f64": value})
+    raise AssertionError(f"no row of {key} with {value}")
+
+
+def delete(table: Table, key: int, value: float | None) -> None:
+    """Delete one row as another engine would, by its position."""
+    file, place = position(table, key, value)
+    positions = [(file.file_path, place)]
+    commit_deletes(table, position_deletes(table, positions, partition=file.partition, spec_id=file.spec_id))
+
+
+def latest(lab: Lab, view: str, *ids: int) -> list[float | None]:
+    """What online reads answer."""
+    keys = {"id": list(ids), "city": [f"city {i % 7}" for i in ids]}
+    return lab.client.get({"online": {"features": [f"{view}:f64"], "entity_keys": keys}}).column("f64").to_pylist()
+
+
+def test_a_fold_keeps_deletes_and_leaves_the_latest_rows_to_other_engines(lab: Lab) -> None:
+    first = rows(10_000)
+    write(lab, "folded", first)
+    answer = write(lab, "folded", changed(first.slice(0, 100), -1.0))
+    delete(stored(lab, answer), 4, -1.0)  # what was written before counts again
+    delete(stored(lab, answer), 200, 200.0)  # the only row of its key
+    lab.stop()
+    lab.start(online={"partition_count": BUCKETS, "read_timeout_ms": 20_000})  # sees the deletes at once
+    expected = {i: (i if i % 2 == 0 else None) for i in range(10_000)} | dict.fromkeys(range(100), -1.0) | {4: 4.0}
+    asked = (0, 3, 4, 99, 100, 200, 9_999)
+    assert latest(lab, "folded", *asked) == [expected[i] if i != 200 else None for i in asked]
+    del expected[200]
+    assert "10100 rows → 9999" in lab.run("maintain", "compact", "--feature-view", "folded")
+    table = stored(lab, answer)
+    assert {row["id"]: row["f64"] for row in table.scan().to_arrow().to_pylist()} == expected
+    by_files = by_duckdb(table)
+    assert dict(zip(by_files["id"].to_pylist(), by_files["f64"].to_pylist(), strict=True)) == expected
+    assert len(by_files) == len(expected)
+    assert table.current_snapshot().summary.operation.value == "replace"
+    assert latest(lab, "folded", *asked) == [expected.get(i) for i in asked]
+    before = table.metadata.current_snapshot_id
+    assert "nothing to do" in lab.run("maintain", "compact", "--feature-view", "folded")
+    assert stored(lab, answer).metadata.current_snapshot_id == before

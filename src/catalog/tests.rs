@@ -24,7 +24,6 @@ fn catalogs(config: CatalogConfig) -> Catalogs {
     Catalogs::connect(&BTreeMap::from([("default".to_owned(), config)])).unwrap()
 }
 
-/// A catalog at an absolute path, which has a leading slash of its own.
 /// A catalog `default` in a folder, for tests that need one of any kind.
 pub(crate) fn local(folder: &Path) -> Catalogs {
     let uri = format!("sqlite:///{}/catalog.db", folder.display());

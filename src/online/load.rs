@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::TryStreamExt;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use super::budget::Budget;
 use super::layer::{Layer, LayerBuilder, Rows};
@@ -16,6 +16,8 @@ use crate::table::layout::{KeyFilter, ScanFilter, SortedKeys};
 use crate::table::read::{ScanSpec, TableScan};
 
 const BATCH_ROWS: usize = 8192;
+/// Files read at a time by one load.
+const FILES_AT_ONCE: usize = 8;
 /// Rows held while a part is built, before those that lost are let go.
 const HELD_BYTES: usize = 256 << 20;
 
@@ -73,31 +75,26 @@ impl Loader {
         let footers = Arc::new(FooterCache::new(0));
         let spec = spec(state, &state.columns, ScanFilter::default());
         let scan = TableScan::of_files(&state.pinned, files, spec, footers)?;
-        for units in scan.partitions(1) {
-            let mut batches = scan.read(units, BATCH_ROWS);
-            while let Some(batch) = batches.try_next().await? {
-                take(Rows::of(&batch)?);
-            }
+        let mut all = rows(&scan);
+        while let Some(rows) = all.try_next().await? {
+            take(rows);
         }
         Ok(())
     }
 
     async fn latest(&self, scan: &TableScan, keys: Option<&SortedKeys>) -> Result<Layer> {
         let mut builder = LayerBuilder::default();
-        for units in scan.partitions(1) {
-            let mut batches = scan.read(units, BATCH_ROWS);
-            while let Some(batch) = batches.try_next().await? {
-                let rows = Rows::of(&batch)?;
-                match keys {
-                    None => builder.push(rows),
-                    Some(keys) => {
-                        let picked = rows.matching(|key, _| keys.contains_bytes(key));
-                        builder.pick(rows, picked);
-                    }
+        let mut all = rows(scan);
+        while let Some(rows) = all.try_next().await? {
+            match keys {
+                None => builder.push(rows),
+                Some(keys) => {
+                    let picked = rows.matching(|key, _| keys.contains_bytes(key));
+                    builder.pick(rows, picked);
                 }
-                if builder.bytes() > HELD_BYTES {
-                    builder = self.without_losers(builder)?;
-                }
+            }
+            if builder.bytes() > HELD_BYTES {
+                builder = self.without_losers(builder)?;
             }
         }
         builder.finish(&self.budget)
@@ -110,6 +107,15 @@ impl Loader {
         builder.forget_bytes();
         Ok(builder)
     }
+}
+
+/// All rows of a scan, of several files at a time and in no order: storage answers slowly, and the latest row of a key is
+/// the same in any order.
+fn rows(scan: &TableScan) -> BoxStream<'_, Result<Rows>> {
+    let parts = scan.partitions(FILES_AT_ONCE).into_iter();
+    let reads = parts.map(|units| scan.read(units, BATCH_ROWS));
+    let batches = futures::stream::iter(reads).flatten_unordered(None);
+    batches.map(|batch| Rows::of(&batch?)).boxed()
 }
 
 fn spec(state: &State, columns: &Columns, filter: ScanFilter) -> ScanSpec {

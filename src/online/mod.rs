@@ -53,7 +53,8 @@ use crate::table::{FooterCache, Tables};
 use budget::Budget;
 use load::Loader;
 use read::{ViewRows, view_rows};
-use table::{Means, OnlineTable};
+use slot::Slot;
+use table::{Means, OnlineTable, to_its_end};
 
 /// Footers kept for reads by key.
 const FOOTERS_BYTES: u64 = 32 << 20;
@@ -68,7 +69,7 @@ pub struct OnlineReader {
     clock: Arc<dyn Clock>,
     time_limit: Duration,
     refresh_interval: Duration,
-    known: RwLock<HashMap<TableName, Arc<OnlineTable>>>,
+    known: RwLock<HashMap<TableName, Arc<Slot<OnlineTable>>>>,
     runtime: Option<Runtime>,
 }
 
@@ -203,7 +204,9 @@ impl OnlineReader {
 
     /// None where there are no definitions: views can be read by what their tables say.
     async fn read_definitions(&self) -> Result<Option<Arc<Registry>>> {
-        match self.registry.current().await {
+        let registry = Arc::clone(&self.registry);
+        let current = async move { registry.current().await };
+        match to_its_end(&self.means.runtime, current).await {
             Ok(registry) => {
                 self.definitions.store(Some(Arc::clone(&registry)));
                 Ok(Some(registry))
@@ -216,17 +219,16 @@ impl OnlineReader {
     /// A view's table, opened now if it was not in use.
     async fn table(&self, project: &str, view: &ViewVersion) -> Result<Arc<OnlineTable>> {
         let name = self.layout.table_name(project, view);
-        let known = self.lock().get(&name).cloned();
-        let table = match known {
-            Some(table) => table,
-            None => self.open(name.clone()).await.map_err(|error| match error {
-                Error::TableNotFound { .. } => Error::OnlineTableNotFound {
-                    view: view.to_string(),
-                    project: project.to_owned(),
-                },
-                other => other,
-            })?,
-        };
+        let slot = self.slot(&name);
+        let open = || OnlineTable::open(name.clone(), self.means.clone());
+        let opened = slot.get_or_load(&self.means.runtime, open).await;
+        let table = opened.map_err(|error| match error.root() {
+            Error::TableNotFound { .. } => Error::OnlineTableNotFound {
+                view: view.to_string(),
+                project: project.to_owned(),
+            },
+            _ => error,
+        })?;
         let state = table.state();
         if (state.properties.project.as_str(), &state.properties.view) != (project, view) {
             OnlineProperties::of_view(&name, &state.metadata, project, view)?;
@@ -234,21 +236,26 @@ impl OnlineReader {
         Ok(table)
     }
 
-    async fn open(&self, name: TableName) -> Result<Arc<OnlineTable>> {
-        let opened = OnlineTable::open(name.clone(), self.means.clone()).await?;
+    /// The place of a table; an empty one is let go at the next refresh.
+    fn slot(&self, name: &TableName) -> Arc<Slot<OnlineTable>> {
+        if let Some(slot) = self.lock().get(name) {
+            return Arc::clone(slot);
+        }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(
-            known.entry(name).or_insert_with(|| Arc::new(opened)),
-        ))
+        Arc::clone(known.entry(name.clone()).or_default())
     }
 
     /// Follows a commit of this server's own at once.
     pub fn committed(self: &Arc<Self>, name: &TableName, table: &Table) {
-        let Some(known) = self.lock().get(name).cloned() else {
+        let Some(slot) = self.lock().get(name).cloned() else {
             return;
         };
         let (reader, table) = (Arc::clone(self), table.clone());
         self.means.runtime.spawn(async move {
+            slot.settled().await;
+            let Some(known) = slot.resident() else {
+                return;
+            };
             if let Err(error) = known.advance(&table).await {
                 tracing::warn!(table = %known.name(), %error, "cannot follow a commit; trying again later");
             }
@@ -277,7 +284,11 @@ impl OnlineReader {
 
     /// Asks the catalog for news of every table in use, and the registry for news of the definitions.
     pub async fn refresh(&self) {
-        let tables: Vec<Arc<OnlineTable>> = self.lock().values().cloned().collect();
+        self.known
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, slot| !slot.is_idle());
+        let tables = self.tables();
         for table in &tables {
             match table.refresh().await {
                 Ok(()) => {}
@@ -301,7 +312,7 @@ impl OnlineReader {
         if excess == 0 {
             return;
         }
-        let tables: Vec<Arc<OnlineTable>> = self.lock().values().cloned().collect();
+        let tables = self.tables();
         let mut residents: Vec<_> = tables.iter().flat_map(|table| table.residents()).collect();
         residents.sort_by_key(|(_, part)| part.used_at());
         let mut freed = 0;
@@ -314,7 +325,12 @@ impl OnlineReader {
         }
     }
 
-    fn lock(&self) -> std::sync::RwLockReadGuard<'_, HashMap<TableName, Arc<OnlineTable>>> {
+    fn tables(&self) -> Vec<Arc<OnlineTable>> {
+        let known = self.lock();
+        known.values().filter_map(|slot| slot.resident()).collect()
+    }
+
+    fn lock(&self) -> std::sync::RwLockReadGuard<'_, HashMap<TableName, Arc<Slot<OnlineTable>>>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

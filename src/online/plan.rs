@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field};
+use futures::future::try_join_all;
 
 use super::OnlineReader;
 use super::part::Columns;
@@ -90,10 +91,11 @@ impl OnlineReader {
                 return Err(Error::invalid("project", message));
             }
         };
-        let mut views = Vec::new();
-        for named in named(&request.features, registry.as_deref())? {
-            views.push(self.planned(&project, named, request).await?);
-        }
+        let named = named(&request.features, registry.as_deref())?;
+        let views = named
+            .into_iter()
+            .map(|named| self.planned(&project, named, request));
+        let views = try_join_all(views).await?;
         check_token(&views, request)?;
         let fields = fields(&views, request)?;
         Ok(ReadPlan {

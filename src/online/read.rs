@@ -10,6 +10,7 @@ use super::layer::{Layer, Order};
 use super::part::{Found, Part};
 use super::plan::PlannedView;
 use super::state::State;
+use super::table::to_its_end;
 use crate::error::{Error, Result};
 use crate::table::entity_key::{key_column, key_hash};
 use crate::table::files::FileEntry;
@@ -156,9 +157,7 @@ impl Read<'_> {
         let wanted = SortedKeys::try_new(&keys.bytes)
             .ok_or_else(|| Error::internal("read by key", "entity keys are not bytes"))?;
         let work = async move { means.loader.keys(&state, files, &wanted, &columns).await };
-        let task = self.view.table.means().runtime.spawn(work);
-        task.await
-            .map_err(|error| Error::internal("read by key", error))?
+        to_its_end(&self.view.table.means().runtime, work).await
     }
 
     fn look_up(self, keys: &Keys) -> Result<ViewRows> {

@@ -1,4 +1,4 @@
-//! The place of one part: empty, being loaded by one loader, or resident.
+//! The place of something that is loaded when it is first asked for: empty, being loaded by one loader, or resident.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,33 +10,46 @@ use tokio::runtime::Handle;
 use super::part::Part;
 use crate::error::{Error, Result};
 
-type Loading = Shared<BoxFuture<'static, Result<Arc<Part>, Arc<Error>>>>;
+type Loading<T> = Shared<BoxFuture<'static, Result<Arc<T>, Arc<Error>>>>;
 
 /// See the module's text.
-#[derive(Default)]
-pub(super) struct Slot {
-    part: ArcSwapOption<Part>,
-    loading: Mutex<Option<Loading>>,
+pub(super) struct Slot<T = Part> {
+    held: ArcSwapOption<T>,
+    loading: Mutex<Option<Loading<T>>>,
 }
 
-impl Slot {
-    pub(super) fn holding(part: Part) -> Self {
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
         Self {
-            part: ArcSwapOption::from_pointee(part),
+            held: ArcSwapOption::empty(),
+            loading: Mutex::default(),
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Slot<T> {
+    pub(super) fn holding(held: T) -> Self {
+        Self {
+            held: ArcSwapOption::from_pointee(held),
             loading: Mutex::default(),
         }
     }
 
-    pub(super) fn resident(&self) -> Option<Arc<Part>> {
-        self.part.load_full()
+    pub(super) fn resident(&self) -> Option<Arc<T>> {
+        self.held.load_full()
     }
 
-    /// Forgets the part. Whoever reads it goes on reading it.
+    /// Whether there is nothing, and nothing under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.resident().is_none() && self.lock().is_none()
+    }
+
+    /// Forgets what it holds. Whoever reads that goes on reading it.
     pub(super) fn evict(&self) {
-        self.part.store(None);
+        self.held.store(None);
     }
 
-    /// The part; loaded by `load` on `runtime` if it is neither resident nor being loaded. The load goes on when
+    /// What belongs here; loaded by `load` on `runtime` if it is neither resident nor being loaded. The load goes on when
     /// everybody has stopped waiting for it.
     ///
     /// # Errors
@@ -45,12 +58,12 @@ impl Slot {
         self: &Arc<Self>,
         runtime: &Handle,
         load: impl FnOnce() -> F,
-    ) -> Result<Arc<Part>>
+    ) -> Result<Arc<T>>
     where
-        F: Future<Output = Result<Part>> + Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
     {
-        if let Some(part) = self.resident() {
-            return Ok(part);
+        if let Some(held) = self.resident() {
+            return Ok(held);
         }
         self.start(runtime, load).await.map_err(Error::from)
     }
@@ -63,13 +76,13 @@ impl Slot {
         }
     }
 
-    fn start<F>(self: &Arc<Self>, runtime: &Handle, load: impl FnOnce() -> F) -> Loading
+    fn start<F>(self: &Arc<Self>, runtime: &Handle, load: impl FnOnce() -> F) -> Loading<T>
     where
-        F: Future<Output = Result<Part>> + Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
     {
         let mut loading = self.lock();
-        if let Some(part) = self.resident() {
-            return std::future::ready(Ok(part)).boxed().shared();
+        if let Some(held) = self.resident() {
+            return std::future::ready(Ok(held)).boxed().shared();
         }
         if let Some(under_way) = &*loading {
             return under_way.clone();
@@ -80,7 +93,7 @@ impl Slot {
         let done = async move {
             task.await.unwrap_or_else(|error| {
                 *slot.lock() = None;
-                Err(Arc::new(Error::internal("load online rows", error)))
+                Err(Arc::new(Error::internal("load what a read needs", error)))
             })
         };
         let started = done.boxed().shared();
@@ -88,16 +101,16 @@ impl Slot {
         started
     }
 
-    fn fill(&self, loaded: Result<Part>) -> Result<Arc<Part>, Arc<Error>> {
+    fn fill(&self, loaded: Result<T>) -> Result<Arc<T>, Arc<Error>> {
         let loaded = loaded.map(Arc::new).map_err(Arc::new);
-        if let Ok(part) = &loaded {
-            self.part.store(Some(Arc::clone(part)));
+        if let Ok(held) = &loaded {
+            self.held.store(Some(Arc::clone(held)));
         }
         *self.lock() = None;
         loaded
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Loading>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Loading<T>>> {
         self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,7 +12,7 @@ use super::load::Loader;
 use super::part::{Columns, Part};
 use super::slot::Slot;
 use super::state::State;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{TableName, WriteToken};
 use crate::table::Tables;
 
@@ -47,6 +47,20 @@ pub(super) struct OnlineTable {
     state: ArcSwap<State>,
     /// Held by whoever makes the next state.
     stepping: Mutex<()>,
+    /// Held by whoever asks the catalog because a token demands it.
+    catching_up: Mutex<()>,
+}
+
+/// Does `work` to its end, also when the caller stops waiting: what it leaves behind is found by who tries again.
+///
+/// # Errors
+/// Those of `work`.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let done = runtime.spawn(work).await;
+    done.map_err(|error| Error::internal("read online rows", error))?
 }
 
 impl OnlineTable {
@@ -62,6 +76,7 @@ impl OnlineTable {
             means,
             state: ArcSwap::from_pointee(state),
             stepping: Mutex::default(),
+            catching_up: Mutex::default(),
         })
     }
 
@@ -74,11 +89,21 @@ impl OnlineTable {
     }
 
     /// A state that has the rows of a write; asks the catalog if the one at hand does not.
-    pub(super) async fn state_with(&self, token: &WriteToken) -> Result<Arc<State>> {
+    pub(super) async fn state_with(self: &Arc<Self>, token: &WriteToken) -> Result<Arc<State>> {
         if !self.state().covers(token) {
-            self.refresh().await?;
+            let (table, token) = (Arc::clone(self), token.clone());
+            let catch_up = async move { table.catch_up(&token).await };
+            to_its_end(&self.means.runtime, catch_up).await?;
         }
         Ok(self.state())
+    }
+
+    async fn catch_up(&self, token: &WriteToken) -> Result<()> {
+        let _turn = self.catching_up.lock().await;
+        match self.state().covers(token) {
+            true => Ok(()),
+            false => self.refresh().await,
+        }
     }
 
     /// A state whose parts have these columns.

@@ -5,11 +5,13 @@ mod lab;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::FutureExt;
 use proptest::prelude::*;
 use rstest::rstest;
 
+use crate::clock;
 use crate::error::ErrorKind;
-use crate::model::PartitionStrategy;
+use crate::model::{PartitionStrategy, WriteToken};
 use lab::{Lab, Row, Settings};
 
 const KEYS: i64 = 12;
@@ -216,6 +218,35 @@ async fn a_commit_adds_rows_to_what_is_in_memory() {
     let text = lab.explain(&all).await;
     assert!(text.contains("4 parts in memory, 0 loaded now"), "{text}");
     assert_eq!(lab.read(&[5], None).await.unwrap(), [Some((2, 5.0))]);
+}
+
+/// Polls a read once and gives up, again and again, as clients with short time limits do.
+async fn by_impatient_tries(
+    lab: &Lab,
+    keys: &[i64],
+    token: Option<WriteToken>,
+) -> Vec<Option<(i64, f64)>> {
+    for _ in 0..2_000 {
+        if let Some(found) = lab.read(keys, token.clone()).now_or_never() {
+            return found.unwrap();
+        }
+        clock::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("no try got any further than the one before it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tries_that_are_given_up_make_progress() {
+    let lab = Lab::new(Settings::default()).await;
+    lab.write(&lab::rows(0..9000, 1)).await;
+    // The table is opened and a bucket loaded.
+    assert_eq!(by_impatient_tries(&lab, &[3], None).await, [Some((1, 3.0))]);
+    // Another writer's snapshot is followed.
+    let token = lab.write(&lab::rows(3..4, 2)).await;
+    assert_eq!(
+        by_impatient_tries(&lab, &[3], token).await,
+        [Some((2, 3.0))]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

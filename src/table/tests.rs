@@ -1,7 +1,5 @@
 //! Tables end to end: create, append, pin, expire, and what goes wrong.
 
-use std::collections::BTreeMap;
-
 use arrow::array::{
     AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
@@ -18,7 +16,6 @@ use super::commit::{NewTable, append, create_table};
 use super::layout::PartitionBy;
 use super::write::write;
 use super::*;
-use crate::catalog::{CatalogConfig, CatalogType};
 
 mod writing;
 
@@ -31,17 +28,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let config = CatalogConfig {
-            kind: CatalogType::Sql,
-            uri: format!("sqlite:///{}", folder.path().join("catalog.db").display()),
-            warehouse: Some(format!(
-                "file://{}",
-                folder.path().join("warehouse").display()
-            )),
-            properties: BTreeMap::new(),
-        };
-        let catalogs =
-            Catalogs::connect(&BTreeMap::from([("default".to_owned(), config)])).unwrap();
+        let catalogs = crate::catalog::tests::local(folder.path());
         let tables = Tables::new(catalogs, TableCacheConfig::default());
         Self {
             folder,

@@ -21,6 +21,7 @@ use murre::table::layout::PartitionBy;
 use murre::table::write::write;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
 const DEFINITIONS: &str = r#"
@@ -95,12 +96,22 @@ impl Store {
     pub(crate) async fn serve(&self) -> TestServer {
         TestServer::start(self.config()).await
     }
+
+    /// Serves the store, which goes with the server.
+    pub(crate) async fn serve_kept(self) -> TestServer {
+        let mut server = self.serve().await;
+        server.store = Some(self);
+        server
+    }
 }
 
 /// A running server; stops when dropped.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
-    _stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<murre::error::Result<()>>,
+    /// What it serves, if that is nobody else's.
+    store: Option<Store>,
 }
 
 impl TestServer {
@@ -110,13 +121,23 @@ impl TestServer {
         let listener = app.bind().await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        tokio::spawn(app.serve(listener, async {
+        let serving = tokio::spawn(app.serve(listener, async {
             let _ = stopped.await;
         }));
         Self {
             address,
-            _stop: stop,
+            stop,
+            serving,
+            store: None,
         }
+    }
+
+    /// Drains; what serving ended with.
+    pub(crate) async fn stop(self) -> murre::error::Result<()> {
+        drop(self.stop);
+        let ended = self.serving.await.unwrap();
+        drop(self.store);
+        ended
     }
 
     /// A new connection.

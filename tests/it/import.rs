@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use insta::assert_snapshot;
 use murre::catalog::Catalogs;
 use murre::model::TableName;
@@ -84,7 +84,31 @@ async fn files_and_folders_become_one_snapshot_of_a_new_table() {
         .await
         .unwrap();
     let values = found.column_by_name("value").unwrap();
-    let expected: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![0.5, 2.5, 3.5]));
+    let expected: ArrayRef = Arc::new(Float64Array::from(vec![0.5, 2.5, 3.5]));
+    assert_eq!(values, &expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_go_online() {
+    let store = Store::without_table();
+    write_file(
+        &store.path().join("one.parquet"),
+        &rows([(1, 1, 0.5), (2, 1, 1.5)]),
+    );
+    write_file(&store.path().join("two.parquet"), &rows([(1, 3, 2.5)]));
+    let files = ["import", "one.parquet", "two.parquet"];
+    let import = [&files[..], &["--feature-view", "stats", "--to", "online"]].concat();
+    assert_snapshot!(printed(&murre(&store, &import)), @"3 rows of 2 files are in the new table `online.test_stats` of catalog `default`");
+
+    let server = store.serve().await;
+    let online = serde_json::json!({ "online": {
+        "features": ["stats:value"],
+        "entity_keys": { "driver_id": [2, 1, 3] },
+        "ignore_ttl": true,
+    }});
+    let found = get(&mut server.client().await, online.to_string()).await.unwrap();
+    let values = found.column_by_name("value").unwrap();
+    let expected: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.5), Some(2.5), None]));
     assert_eq!(values, &expected);
 }
 

@@ -13,3 +13,4 @@ mod harness;
 mod historical;
 mod hostile;
 mod import;
+mod online;

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 
 import pandas as pd
 from components import SeaweedFS
-from drivers import DRIVER, STATS_SCHEMA, TIMES, frame, plain, stats_table, view
+from drivers import DRIVER, STATS_SCHEMA, STATS_TYPES, TIMES, frame, plain, stats_source, stats_table, view
 from feast import FeatureStore
 from feast.infra.data_sources.contrib.iceberg_catalog.iceberg_source import IcebergSource
 from feast_lab import FeastLab
-from harness.frames import at
-from harness.server import Server
+from harness.frames import at, table
+from harness.server import Server, binary
 from pyiceberg.catalog import Catalog, load_catalog
 
 S3 = {"s3.access-key-id": "test", "s3.secret-access-key": "test", "s3.region": "us-east-1"}
@@ -53,6 +54,41 @@ def test_postgresql_with_tables_on_s3(new_lab: Callable[..., FeastLab], postgres
         **TIMES,
     )
     check(new_lab(), catalog, source)
+
+
+def online(store: FeatureStore, *drivers: int) -> list[object]:
+    rows = [{"driver_id": driver} for driver in drivers]
+    return store.get_online_features(features=["stats:trips"], entity_rows=rows).to_dict()["trips"]
+
+
+def write_online(lab: FeastLab, **trips: int) -> None:
+    rows = [(int(driver.removeprefix("d")), at(), at(), 0.5, count, "Rome", True) for driver, count in trips.items()]
+    lab.store.write_to_online_store("stats", table(STATS_TYPES, *rows).to_pandas())
+
+
+def test_online_tables_on_postgresql_and_s3(new_lab: Callable[..., FeastLab], postgres: Server, s3: str) -> None:
+    uri = f"postgresql+psycopg://feast@127.0.0.1:{postgres.port}/postgres"
+    properties = {**S3, "s3.endpoint": s3}
+    lake = {"type": "sql", "uri": uri, "warehouse": "s3://lab/online"}
+    sections = {"catalogs.lake": lake, "catalogs.lake.properties": properties, "online": {"catalog": "lake"}}
+    lab = new_lab(online_store={}).start(**sections)
+    lab.store.apply([DRIVER, view("stats", stats_source(lab, "parquet"), STATS_SCHEMA)])
+    write_online(lab, d1=10, d2=20)
+    write_online(lab, d2=21, d3=30)
+    assert online(lab.store, 1, 2, 3, 4) == [10, 21, 30, None]
+    catalog = load_catalog("lake", type="sql", uri=uri, warehouse="s3://lab/online", **properties)
+    stored = catalog.load_table("online.lab_stats").scan().to_arrow().select(["driver_id", "trips"])
+    assert sorted(stored.to_pylist(), key=str) == sorted(
+        ({"driver_id": driver, "trips": trips} for driver, trips in ((1, 10), (2, 20), (2, 21), (3, 30))), key=str
+    )
+    flags = ["--config", lab.directory / "murre.toml", "--feast-repo", lab.repo]
+    folded = subprocess.run(
+        [binary(), "maintain", "compact", *flags], capture_output=True, text=True, check=True, cwd=lab.directory
+    )
+    assert "2 files → 3, 4 rows → 3" in folded.stdout
+    assert online(lab.store, 1, 2, 3, 4) == [10, 21, 30, None]
+    lab.store.teardown()
+    assert not catalog.table_exists("online.lab_stats")
 
 
 def test_a_rest_catalog(new_lab: Callable[..., FeastLab], rest_catalog: SeaweedFS) -> None:

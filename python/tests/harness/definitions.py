@@ -18,7 +18,7 @@ def to_toml(value: Any) -> str:
 
 def to_section(header: str, values: dict[str, Any]) -> str:
     """Render a table under its header, leaving out keys that are None."""
-    lines = [f"{key} = {to_toml(value)}" for key, value in values.items() if value is not None]
+    lines = [f"{to_toml(key)} = {to_toml(value)}" for key, value in values.items() if value is not None]
     return "\n".join([header, *lines, ""])
 
 

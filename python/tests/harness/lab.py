@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pyiceberg.table import Table
 
 from harness.client import Client
 from harness.definitions import Definitions
-from harness.server import Server
+from harness.server import Server, binary
 from harness.warehouse import Warehouse
 
 
@@ -49,6 +50,14 @@ class Lab:
         self._server = Server.serve(self.directory, config)
         self._client = Client(self._server.location)
         return self
+
+    def run(self, *arguments: str) -> str:
+        """Run a command of the binary with the lab's configuration, beside the server; what it prints."""
+        command = [binary(), *arguments, "--config", self.directory / "murre.toml"]
+        done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{arguments} ended with {done.returncode}:\n{done.stderr}")
+        return done.stdout
 
     @property
     def server(self) -> Server:

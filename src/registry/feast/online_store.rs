@@ -33,8 +33,6 @@ pub struct OnlineStore {
 /// The keys of the block; Feast's and the client's own are not looked at.
 #[derive(Debug, Default, Deserialize)]
 struct Block {
-    #[serde(default, rename = "type")]
-    class: String,
     catalog_type: Option<CatalogType>,
     catalog_name: Option<String>,
     uri: Option<String>,
@@ -57,13 +55,9 @@ pub fn online_store(repo: &Path, config: &OnlineConfig) -> Result<OnlineStore> {
     })?;
     let store = FeatureStore::read(&repo, variable)?;
     let block = match &store.online_store {
-        Some(value) => serde_json::from_value(value.clone())
+        Some(value) if is_own(value) => serde_json::from_value(value.clone())
             .map_err(|error| store.fault("online_store", &error.to_string()))?,
-        None => Block::default(),
-    };
-    let block = match block.class.ends_with(OWN_STORE) {
-        true => block,
-        false => Block::default(),
+        _ => Block::default(),
     };
     let read = block.read(&repo, config);
     let faults = read.faults();
@@ -71,6 +65,12 @@ pub fn online_store(repo: &Path, config: &OnlineConfig) -> Result<OnlineStore> {
         None => Ok(read),
         Some(fault) => Err(store.fault("online_store", fault)),
     }
+}
+
+/// Whether the block is for Murre's store. Feast takes a class's name alone for a block, too; that says nothing here.
+fn is_own(block: &serde_json::Value) -> bool {
+    let class = block.get("type").and_then(serde_json::Value::as_str);
+    class.is_some_and(|class| class.ends_with(OWN_STORE))
 }
 
 impl Block {
@@ -176,7 +176,10 @@ mod tests {
     fn without_a_block_an_embedded_catalog_serves() {
         for yaml in [
             "",
+            "online_store: redis\n",
+            "online_store: feast_murre.MurreOnlineStore\n",
             "online_store:\n  type: sqlite\n  path: data/online.db\n",
+            "online_store:\n  type: other\n  warehouse: 7\n  read_timeout_ms: long\n",
         ] {
             let store = read(yaml, &OnlineConfig::default()).unwrap();
             assert_eq!(store.catalog_name, "default");

@@ -185,3 +185,6 @@ pub fn current_sequence(table: &Table) -> i64 {
     let current = table.metadata().current_snapshot();
     current.map_or(0, |snapshot| snapshot.sequence_number())
 }
+
+#[cfg(test)]
+mod tests;
