@@ -20,7 +20,9 @@ const EXAMPLES: &str = "Examples:
   MURRE__ENGINE__THREADS=4 murre serve             any setting as a variable: MURRE__SECTION__KEY";
 
 const IMPORT_EXAMPLES: &str = "A table that is missing is made: a batch source bucketed by key and sorted by key and time, an online table as the section
-[online] says. Columns go by the source's names or by the view's; all files become visible at once, or none does.
+[online] says. Columns go by the source's names or by the view's; with --to online by the view's, event_timestamp and
+created_timestamp, and every other column becomes a feature. All files become visible at once, or none does; where the batch
+source is a folder of Parquet files, each by itself.
 
 Examples:
   murre import driver_stats.parquet --feature-view driver_stats

@@ -47,6 +47,12 @@ pub trait TableCommitter: Send + Sync {
         requirements: Vec<TableRequirement>,
         updates: Vec<TableUpdate>,
     ) -> Result<Outcome>;
+
+    /// Drops a table from the catalog if it is still as it was read; whether it did.
+    ///
+    /// # Errors
+    /// [`Error::CatalogUnavailable`].
+    async fn drop_unchanged(&self, base: &Table) -> Result<bool>;
 }
 
 impl Catalogs {
@@ -113,6 +119,9 @@ struct SqlCommitter {
 const SWAP: &str = "UPDATE iceberg_tables SET metadata_location = $1, previous_metadata_location = $2 \
      WHERE catalog_name = $3 AND table_namespace = $4 AND table_name = $5 AND metadata_location = $2";
 
+const DROP: &str = "DELETE FROM iceberg_tables \
+     WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3 AND metadata_location = $4";
+
 #[async_trait]
 impl TableCommitter for SqlCommitter {
     async fn commit(
@@ -138,7 +147,26 @@ impl TableCommitter for SqlCommitter {
             .map_err(Error::iceberg("write table metadata"))?;
         let new = new.to_string();
         let committed = with_metadata(base, metadata, Some(&new))?;
-        self.swap(old, &new, committed).await
+        let outcome = self.swap(old, &new, committed).await?;
+        if matches!(outcome, Outcome::Conflict) {
+            delete_quietly(base, std::slice::from_ref(&new)).await;
+        }
+        Ok(outcome)
+    }
+
+    async fn drop_unchanged(&self, base: &Table) -> Result<bool> {
+        let location = base
+            .metadata_location_result()
+            .map_err(Error::iceberg("drop table"))?;
+        let dropped = sqlx::query(DROP)
+            .bind(&self.catalog)
+            .bind(&self.namespace)
+            .bind(&self.table)
+            .bind(location)
+            .execute(&self.pool)
+            .await;
+        let dropped = dropped.map_err(|error| self.unavailable(&error))?;
+        Ok(dropped.rows_affected() == 1)
     }
 }
 
@@ -167,6 +195,15 @@ impl SqlCommitter {
         Error::CatalogUnavailable {
             catalog: self.catalog.clone(),
             message: error.to_string(),
+        }
+    }
+}
+
+/// Deletes files that nothing refers to, as far as it goes.
+pub(crate) async fn delete_quietly(table: &Table, paths: &[String]) {
+    for path in paths {
+        if let Err(error) = table.file_io().delete(path).await {
+            tracing::warn!(path, %error, "a file that no table refers to stays");
         }
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use iceberg::table::Table;
 use iceberg::{Catalog, NamespaceIdent, TableIdent};
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use crate::error::{Error, Result, nearest};
 use crate::model::TableName;
@@ -219,6 +220,30 @@ impl fmt::Debug for Catalogs {
         f.debug_map()
             .entries(configured.map(|(name, entry)| (name, &entry.config)))
             .finish()
+    }
+}
+
+impl Catalogs {
+    /// A place for a new table that no table had before, so that a table's files can go without touching those of a later
+    /// one of the same name; `None` where the catalog decides itself.
+    ///
+    /// # Errors
+    /// [`Error::CatalogUnavailable`].
+    pub(crate) async fn new_location(&self, name: &TableName) -> Result<Option<String>> {
+        let (_, config) = self.settings(&name.catalog)?;
+        let Some(warehouse) = config.as_ref().and_then(sql::warehouse) else {
+            return Ok(None);
+        };
+        let namespace = identifier(name)?.namespace;
+        let catalog = self.get(&name.catalog).await?;
+        let found = catalog.get_namespace(&namespace).await;
+        let found = found.map_err(|error| table_error(name, error))?;
+        let folder = match found.properties().get("location") {
+            Some(own) => own.trim_end_matches('/').to_owned(),
+            None => format!("{warehouse}/{}", namespace.join("/")),
+        };
+        let id = Uuid::new_v4().simple();
+        Ok(Some(format!("{folder}/{}-{id}", name.name)))
     }
 }
 

@@ -15,7 +15,7 @@ use iceberg_catalog_sql::{SqlBindStyle, SqlCatalogBuilder};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
-use super::{CatalogConfig, Missing, redacted_uri};
+use super::{CatalogConfig, CatalogType, Missing, redacted_uri};
 use crate::error::{Error, Result};
 use crate::storage;
 
@@ -194,6 +194,12 @@ fn postgres_url(rest: &str) -> Result<String, String> {
             "expected `postgresql://user@host/database`: {error}"
         )),
     }
+}
+
+/// The location prefix of a SQL catalog that has one.
+pub(super) fn warehouse(config: &CatalogConfig) -> Option<String> {
+    let is_sql = config.kind == CatalogType::Sql;
+    is_sql.then(|| location(config).ok().flatten()).flatten()
 }
 
 /// Location prefix for new tables: the warehouse as written, except that relative paths become `file://` locations

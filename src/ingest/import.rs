@@ -10,7 +10,7 @@ use iceberg::table::Table;
 
 use super::columns::Columns;
 use super::storable::storable;
-use super::table::{Created, Layout, Written, discard};
+use super::table::{Created, Layout, Written};
 use super::{Ingest, Rows, unsupported};
 use crate::error::{Error, Result};
 use crate::model::{FeatureView, SourceLocation, TableName};
@@ -98,7 +98,7 @@ impl Ingest {
         table: &Table,
         parts: Vec<Part>,
     ) -> Result<Written> {
-        let mut all = Written::default();
+        let mut all = Written::none(table);
         for part in parts {
             let named = |error| of_part(&part.name, error);
             let target = Arc::new(arrow_schema(table)?);
@@ -110,12 +110,9 @@ impl Ingest {
                 Err(error) => Err(error),
             };
             match written {
-                Ok(written) => {
-                    all.files.extend(written.files);
-                    all.rows += written.rows;
-                }
+                Ok(written) => all.add(written),
                 Err(error) => {
-                    discard(table, &all.files).await;
+                    all.files.discard().await;
                     return Err(named(error));
                 }
             }

@@ -76,6 +76,14 @@ impl std::fmt::Debug for Hook {
     }
 }
 
+impl Hook {
+    fn tell(&self, name: &TableName, table: Option<&iceberg::table::Table>) {
+        if let Self(Some(hook)) = self {
+            hook(name, table);
+        }
+    }
+}
+
 impl Ingest {
     /// A writer to these tables, under these rules.
     pub fn new(tables: Arc<Tables>, rules: SourceRules) -> Self {
@@ -111,9 +119,7 @@ impl Ingest {
     }
 
     fn tell(&self, name: &TableName, table: Option<&iceberg::table::Table>) {
-        if let Hook(Some(hook)) = &self.hook {
-            hook(name, table);
-        }
+        self.hook.tell(name, table);
     }
 
     /// Writes rows of a feature view: to its online table or to its batch source, each created if it is missing. All

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
-use iceberg::spec::DataFile;
 use iceberg::table::Table;
 use tokio::runtime::Handle;
 
@@ -18,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::table::commit::{self, NewTable, Replacement};
 use crate::table::layout::PartitionBy;
-use crate::table::write::{arrow_schema, write};
+use crate::table::write::{FileStyle, NewFiles, arrow_schema, write_as};
 
 impl Ingest {
     /// Appends to an existing table, called `place` in messages.
@@ -91,7 +90,8 @@ impl Ingest {
         };
         let catalogs = self.tables.catalogs();
         let table = commit::create_table(catalogs, name, new).await?;
-        Ok((table, Created(Some((catalogs.clone(), name.clone())))))
+        let undo = (catalogs.clone(), name.clone(), table.clone());
+        Ok((table, Created(Some(undo))))
     }
 
     async fn replace(&self, name: &TableName, rows: Rows) -> Result<u64> {
@@ -100,8 +100,9 @@ impl Ingest {
         let columns = created_columns(name, &rows.schema, replacement.table())?;
         let written = self.write(replacement.table(), &columns, rows).await?;
         let _turn = self.locks.hold(&format!("commit {name:?}")).await;
-        replacement.commit(catalogs, &written.files).await?;
-        Ok(written.rows)
+        let rows = written.rows;
+        replacement.commit(catalogs, &written.files.keep()).await?;
+        Ok(rows)
     }
 
     /// Writes all rows as files that nothing refers to yet.
@@ -112,15 +113,12 @@ impl Ingest {
         rows: Rows,
     ) -> Result<Written> {
         let mut chunks = Chunks::new(rows.batches, columns, self.chunk_bytes);
-        let mut written = Written::default();
+        let mut written = Written::none(table);
         while let Some(chunk) = next_written(&mut chunks, table).await.transpose() {
             match chunk {
-                Ok((files, rows)) => {
-                    written.files.extend(files);
-                    written.rows += rows;
-                }
+                Ok(chunk) => written.add(chunk),
                 Err(error) => {
-                    discard(table, &written.files).await;
+                    written.files.discard().await;
                     return Err(error);
                 }
             }
@@ -129,38 +127,42 @@ impl Ingest {
     }
 
     pub(super) async fn append_files(&self, name: &TableName, written: Written) -> Result<u64> {
-        if !written.files.is_empty() {
+        if written.rows > 0 {
             let _turn = self.locks.hold(&format!("commit {name:?}")).await;
-            commit::append(self.tables.catalogs(), name, written.files).await?;
+            commit::append(self.tables.catalogs(), name, written.files.keep()).await?;
         }
         Ok(written.rows)
     }
 }
 
-#[derive(Default)]
+/// Files of one write.
 pub(super) struct Written {
-    pub(super) files: Vec<DataFile>,
+    pub(super) files: NewFiles,
     pub(super) rows: u64,
 }
 
-async fn next_written(
-    chunks: &mut Chunks<'_>,
-    table: &Table,
-) -> Result<Option<(Vec<DataFile>, u64)>> {
+impl Written {
+    pub(super) fn none(table: &Table) -> Self {
+        Self {
+            files: NewFiles::none(table),
+            rows: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.files.add(other.files);
+        self.rows += other.rows;
+    }
+}
+
+async fn next_written(chunks: &mut Chunks<'_>, table: &Table) -> Result<Option<Written>> {
     let Some(chunk) = chunks.next().await? else {
         return Ok(None);
     };
     let rows = chunk.iter().map(|batch| batch.num_rows() as u64).sum();
-    Ok(Some((write(table, &chunk).await?, rows)))
-}
-
-/// Removes files that no commit was tried with, as far as it goes.
-pub(super) async fn discard(table: &Table, files: impl IntoIterator<Item = &DataFile>) {
-    for file in files {
-        if let Err(error) = table.file_io().delete(file.file_path()).await {
-            tracing::warn!(path = file.file_path(), %error, "a file that no table refers to stays");
-        }
-    }
+    let spec = table.metadata().default_partition_spec();
+    let files = write_as(table, spec, FileStyle::Scanned, chunk).await?;
+    Ok(Some(Written { files, rows }))
 }
 
 /// Work for a processor, on a thread that may block.
@@ -184,14 +186,14 @@ pub(super) struct Layout {
 }
 
 /// Drops a table that was created for rows that then did not come, also where the request was cancelled.
-pub(super) struct Created(Option<(Catalogs, TableName)>);
+pub(super) struct Created(Option<(Catalogs, TableName, Table)>);
 
 impl Created {
     /// The table stays if its rows came, and goes otherwise.
     pub(super) async fn settle<T: Send + Sync>(mut self, written: Result<T>) -> Result<T> {
         let undo = self.0.take();
-        if let (Err(_), Some((catalogs, name))) = (&written, undo) {
-            drop_empty(&catalogs, &name).await;
+        if let (Err(_), Some((catalogs, name, created))) = (&written, undo) {
+            drop_created(&catalogs, &name, &created).await;
         }
         written
     }
@@ -199,15 +201,16 @@ impl Created {
 
 impl Drop for Created {
     fn drop(&mut self) {
-        let (Some((catalogs, name)), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
+        let (Some(undo), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
             return;
         };
-        runtime.spawn(async move { drop_empty(&catalogs, &name).await });
+        let (catalogs, name, created) = undo;
+        runtime.spawn(async move { drop_created(&catalogs, &name, &created).await });
     }
 }
 
-async fn drop_empty(catalogs: &Catalogs, name: &TableName) {
-    if let Err(error) = commit::drop_if_empty(catalogs, name).await {
+async fn drop_created(catalogs: &Catalogs, name: &TableName, created: &Table) {
+    if let Err(error) = commit::drop_if_unchanged(catalogs, name, created).await {
         tracing::warn!(table = %name, %error, "an empty table stays");
     }
 }

@@ -69,7 +69,16 @@ impl Maintenance {
     ) -> Result<Vec<(TableName, OnlineProperties)>> {
         let mut found = Vec::new();
         for name in table_names(self.tables.catalogs(), catalog, namespace).await? {
-            let table = self.tables.catalogs().load_table(&name).await?;
+            let table = match self.tables.catalogs().load_table(&name).await {
+                Ok(table) => table,
+                Err(Error::TableNotFound { .. }) => continue,
+                Err(error @ Error::CatalogUnavailable { .. }) => return Err(error),
+                Err(error) => {
+                    // One that is damaged must not keep the others from upkeep.
+                    tracing::warn!(table = %name, %error, "passing over a table that cannot be read");
+                    continue;
+                }
+            };
             if let Some(properties) = OnlineProperties::read(table.metadata())? {
                 found.push((name, properties));
             }

@@ -8,8 +8,9 @@ use arrow::array::{
     new_null_array,
 };
 use arrow::compute::interleave;
-use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
+use super::column::Column;
 use super::plan::{PlannedFeature, PlannedView, ReadPlan};
 use super::read::ViewRows;
 use crate::error::{Error, Result};
@@ -96,24 +97,36 @@ fn values(
     rows: &ViewRows,
     fresh: &[Option<(usize, usize)>],
 ) -> Result<Vec<ArrayRef>> {
-    // Place 0 is a null.
-    let places: Vec<(usize, usize)> = fresh
-        .iter()
-        .map(|place| place.map_or((0, 0), |(layer, row)| (layer + 1, row)))
-        .collect();
     let mut written = 0..;
     let array = |feature: &PlannedFeature| {
         let data_type = feature.field.data_type();
-        let nth = feature.field_id.and_then(|_| written.next());
-        let Some(nth) = nth else {
-            return Ok(new_null_array(data_type, fresh.len()));
-        };
-        let null = new_null_array(data_type, 1);
-        let layers = (0..rows.layers.len()).map(|layer| rows.column(layer, nth).as_ref());
-        let arrays: Vec<&dyn Array> = std::iter::once(null.as_ref()).chain(layers).collect();
-        interleave(&arrays, &places).map_err(Error::arrow("gather online features"))
+        match feature.field_id.and_then(|_| written.next()) {
+            None => Ok(new_null_array(data_type, fresh.len())),
+            Some(nth) => written_values(nth, data_type, rows, fresh),
+        }
     };
     view.features.iter().map(array).collect()
+}
+
+fn written_values(
+    nth: usize,
+    data_type: &DataType,
+    rows: &ViewRows,
+    fresh: &[Option<(usize, usize)>],
+) -> Result<ArrayRef> {
+    let columns: Vec<&Column> = (0..rows.layers.len())
+        .map(|layer| rows.column(layer, nth))
+        .collect();
+    let null = new_null_array(data_type, 1);
+    let values = columns.iter().map(|column| column.values().as_ref());
+    let arrays: Vec<&dyn Array> = std::iter::once(null.as_ref()).chain(values).collect();
+    let place = |at: &Option<(usize, usize)>| {
+        let place = at.and_then(|(layer, row)| Some((layer + 1, columns[layer].place(row)?)));
+        // Where there is none, that of the null.
+        place.unwrap_or((0, 0))
+    };
+    let places: Vec<(usize, usize)> = fresh.iter().map(place).collect();
+    interleave(&arrays, &places).map_err(Error::arrow("gather online features"))
 }
 
 fn statuses(rows: &ViewRows, fresh: &[Option<(usize, usize)>], values: &ArrayRef) -> ArrayRef {
@@ -146,7 +159,13 @@ fn micros_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The same rows under the types that a channel began with.
+/// Whether values of a type are sent as another: as they are, or those of a dictionary without it.
+fn is_on_wire_as(own: &DataType, sent: &DataType) -> bool {
+    own == sent || matches!(own, DataType::Dictionary(_, values) if **values == *sent)
+}
+
+/// The same rows under the schema that a channel began with. A column whose type was widened since is another one: its
+/// values need not fit any more.
 ///
 /// # Errors
 /// [`Error::InvalidRequest`] if the columns are others now.
@@ -160,7 +179,10 @@ pub(super) fn as_begun(batch: &RecordBatch, begun: &SchemaRef) -> Result<RecordB
     };
     let column = |field: &Field| {
         let column = batch.column_by_name(field.name()).ok_or_else(changed)?;
-        arrow::compute::cast(column, field.data_type()).map_err(|_| changed())
+        match is_on_wire_as(column.data_type(), field.data_type()) {
+            true => arrow::compute::cast(column, field.data_type()).map_err(|_| changed()),
+            false => Err(changed()),
+        }
     };
     let columns = begun.fields().iter().map(|field| column(field));
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

@@ -13,24 +13,31 @@ use super::layer::LayerBuilder;
 use super::load::Loader;
 use super::part::{Part, with_layer};
 use super::slot::Slot;
-use super::state::State;
+use super::state::{State, expected_bytes};
 use crate::error::Result;
 use crate::model::ScanReport;
 use crate::table::files::FileEntry;
+
+/// What new rows may be expected to take in memory; after more of them, parts that they belong to are loaded anew when
+/// somebody asks, each for itself.
+const FOLLOWED_BYTES: u64 = 256 << 20;
 
 /// Fills `new`'s places with what `old` has and files bring.
 ///
 /// # Errors
 /// Of reading the new files.
 pub(super) async fn follow(old: &State, mut new: State, loader: &Loader) -> Result<State> {
-    if !comparable(old, &new) {
+    if !new.knows(old, &old.columns) {
         return Ok(new);
     }
     new.columns = Arc::clone(&old.columns);
     // A load of everything shared could otherwise be overtaken by every commit, and never be of use.
     old.shared.settled().await;
-    let residents = Residents::of(old);
+    let mut residents = Residents::of(old, &new, loader.budget.limit());
     let change = Change::between(old, &new, &residents);
+    if expected_bytes(&change.added) > FOLLOWED_BYTES {
+        residents = Residents::default();
+    }
     let mut step = Step {
         old,
         residents,
@@ -39,41 +46,37 @@ pub(super) async fn follow(old: &State, mut new: State, loader: &Loader) -> Resu
         buckets: BTreeMap::new(),
     };
     if step.change.moved {
-        step.take_shared_rows(&new);
+        step.take_shared_rows(&new)?;
     }
     step.carry(&mut new).await?;
     Ok(new)
 }
 
-/// What is in memory; looked at once, since loads and evictions go on meanwhile.
+/// What is in memory and is to stay there; looked at once, since loads and evictions go on meanwhile.
+#[derive(Default)]
 struct Residents {
     buckets: BTreeMap<usize, Arc<Part>>,
     shared: Option<Arc<Part>>,
 }
 
 impl Residents {
-    fn of(state: &State) -> Self {
-        let slots = state.buckets.iter().enumerate();
-        Self {
-            buckets: slots
-                .filter_map(|(bucket, slot)| Some((bucket, slot.resident()?)))
-                .collect(),
-            shared: state.shared.resident(),
+    fn of(old: &State, new: &State, limit_bytes: u64) -> Self {
+        let mut residents = Self::default();
+        if new.keeps_buckets(limit_bytes) {
+            let slots = old.buckets.iter().enumerate();
+            let held = slots.filter_map(|(bucket, slot)| Some((bucket, slot.resident()?)));
+            residents.buckets = held.collect();
         }
+        if new.keeps_shared(limit_bytes) {
+            // Where there are no such files, all their rows are in memory.
+            let nothing = || Part::new(Arc::clone(&new.columns), Vec::new(), ScanReport::default());
+            residents.shared = match old.files.shared.is_empty() {
+                true => Some(Arc::new(nothing())),
+                false => old.shared.resident(),
+            };
+        }
+        residents
     }
-}
-
-/// Whether parts of the old state could be parts of the new one.
-fn comparable(old: &State, new: &State) -> bool {
-    let column = |(id, data_type): &(i32, arrow::datatypes::DataType)| {
-        new.features
-            .values()
-            .any(|(known, field)| known == id && field.data_type() == data_type)
-    };
-    old.metadata.uuid() == new.metadata.uuid()
-        && old.properties.buckets == new.properties.buckets
-        && old.own == new.own
-        && old.columns.iter().all(column)
 }
 
 /// What happened between two states.
@@ -109,7 +112,7 @@ impl Change {
             .filter(|step| is(step, Operation::Append))
             .collect();
         // Rows that were moved out of shared files are taken from memory, or else from the files that they moved to.
-        let at_hand = !moved || residents.shared.is_some() || old.files.shared.is_empty();
+        let at_hand = !moved || residents.shared.is_some();
         let added = match lossless && at_hand && all_live(&appended, new) {
             true => unknown()
                 .filter(|file| has_sequence(&appended, file.sequence_number))
@@ -169,18 +172,19 @@ struct Step<'a> {
 
 impl Step<'_> {
     /// Rows of shared files that a fold has moved belong to their buckets now.
-    fn take_shared_rows(&mut self, new: &State) {
+    fn take_shared_rows(&mut self, new: &State) -> Result<()> {
         let Some(shared) = &self.residents.shared else {
-            return;
+            return Ok(());
         };
         for layer in shared.layers() {
-            let rows = layer.to_rows();
+            let rows = layer.to_rows()?;
             let by_bucket = rows.by_bucket(new.properties.buckets);
             for bucket in self.residents.buckets.keys() {
                 let builder = self.buckets.entry(*bucket).or_default();
                 builder.pick(rows.clone(), by_bucket[*bucket].iter().copied());
             }
         }
+        Ok(())
     }
 
     async fn carry(&mut self, new: &mut State) -> Result<()> {
@@ -207,7 +211,7 @@ impl Step<'_> {
             .iter()
             .cloned()
             .partition(|file| is_shared.contains(file.path.as_str()));
-        if self.residents.shared.is_some() || self.old.files.shared.is_empty() {
+        if self.residents.shared.is_some() {
             let take = |rows| shared.push(rows);
             self.loader.each_batch(new, for_all, take).await?;
         }
@@ -265,10 +269,6 @@ impl Step<'_> {
             Some(_) => {
                 let part = self.loader.part(new, after.clone()).await?;
                 Ok(Arc::new(Slot::holding(part)))
-            }
-            None if before.is_empty() => {
-                let empty = Part::new(Arc::clone(&new.columns), Vec::new(), ScanReport::default());
-                self.extended(&empty, rows)
             }
             None => Ok(Arc::default()),
         }

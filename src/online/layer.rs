@@ -4,13 +4,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, RecordBatch};
-use arrow::compute::interleave;
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, RecordBatch, UInt32Array,
+};
+use arrow::compute::{interleave, take};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::budget::{Budget, Charge};
+use super::column::Column;
 use super::keys::Keys;
 use super::packed::Packed;
 use crate::error::{Error, Result};
@@ -35,7 +38,7 @@ pub(super) struct Layer {
     /// [`NO_TIME`] where there is none.
     created: Packed,
     sequences: Packed,
-    columns: Vec<ArrayRef>,
+    columns: Vec<Column>,
     bytes: usize,
     _charge: Charge,
 }
@@ -78,12 +81,15 @@ impl Layer {
     }
 
     /// A column, by its place among those that the layer was built with.
-    pub(super) fn column(&self, index: usize) -> &ArrayRef {
+    pub(super) fn column(&self, index: usize) -> &Column {
         &self.columns[index]
     }
 
     /// The same rows as a builder takes them.
-    pub(super) fn to_rows(&self) -> Rows {
+    ///
+    /// # Errors
+    /// If Arrow cannot copy a column.
+    pub(super) fn to_rows(&self) -> Result<Rows> {
         let mut keys = BinaryBuilder::with_capacity(self.rows(), self.keys.bytes());
         let mut key = Vec::new();
         for row in 0..self.rows() {
@@ -92,13 +98,14 @@ impl Layer {
             keys.append_value(&key);
         }
         let keys = keys.finish();
-        Rows {
+        let columns = self.columns.iter().map(Column::plain);
+        Ok(Rows {
             hashes: hashes(&keys),
             keys,
             orders: (0..self.rows()).map(|row| self.order(row)).collect(),
-            columns: self.columns.clone(),
+            columns: columns.collect::<Result<_>>()?,
             bytes: self.bytes,
-        }
+        })
     }
 }
 
@@ -190,7 +197,8 @@ impl LayerBuilder {
             .iter()
             .map(|(chunk, row)| Some(self.chunks[*chunk].keys.value(*row)))
             .collect();
-        let columns = self.gather(&places)?;
+        let columns = self.gather(&places)?.into_iter().map(Column::new);
+        let columns: Vec<Column> = columns.collect();
         let keys = Keys::new(&keys, &hashes);
         let times = [
             packed(|order| order.event_us),
@@ -200,10 +208,7 @@ impl LayerBuilder {
         let bytes = size_of::<Layer>()
             + keys.bytes()
             + times.iter().map(Packed::bytes).sum::<usize>()
-            + columns
-                .iter()
-                .map(|column| column.get_array_memory_size())
-                .sum::<usize>();
+            + columns.iter().map(Column::bytes).sum::<usize>();
         let [events, created, sequences] = times;
         Ok(Layer {
             keys,
@@ -270,12 +275,42 @@ impl Rows {
         self.orders.len()
     }
 
-    /// The numbers of the rows whose key `wanted` takes by its bytes and hash.
-    pub(super) fn matching(&self, wanted: impl Fn(&[u8], u32) -> bool) -> Vec<u32> {
-        let rows = (0_u32..).zip(&*self.hashes);
-        rows.filter(|(row, hash)| wanted(self.keys.value(*row as usize), **hash))
-            .map(|(row, _)| row)
-            .collect()
+    /// Only the rows whose keys are wanted, in memory of their own.
+    ///
+    /// # Errors
+    /// If Arrow cannot copy a column.
+    pub(super) fn of_keys(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Self> {
+        let picked: Vec<u32> = (0..)
+            .take(self.len())
+            .filter(|row| wanted(self.keys.value(*row as usize)))
+            .collect();
+        let hashes = picked
+            .iter()
+            .map(|row| self.hashes[*row as usize])
+            .collect();
+        let orders = picked
+            .iter()
+            .map(|row| self.orders[*row as usize])
+            .collect();
+        let picked = UInt32Array::from(picked);
+        let pick =
+            |column: &dyn Array| take(column, &picked, None).map_err(Error::arrow("pick rows"));
+        let columns: Vec<ArrayRef> = self
+            .columns
+            .iter()
+            .map(|column| pick(column))
+            .collect::<Result<_>>()?;
+        let bytes = columns
+            .iter()
+            .map(|column| column.get_array_memory_size())
+            .sum();
+        Ok(Self {
+            keys: pick(&self.keys)?.as_binary::<i32>().clone(),
+            hashes,
+            orders,
+            columns,
+            bytes,
+        })
     }
 
     /// The numbers of the rows of each bucket.
@@ -298,7 +333,7 @@ fn hashes(keys: &BinaryArray) -> Arc<[u32]> {
 pub(super) fn merge(layers: &[Arc<Layer>], budget: &Arc<Budget>) -> Result<Layer> {
     let mut builder = LayerBuilder::default();
     for layer in layers {
-        builder.push(layer.to_rows());
+        builder.push(layer.to_rows()?);
     }
     builder.finish(budget)
 }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
 
 use super::budget::Budget;
+use super::by_key::Asked;
 use super::layer::{Layer, LayerBuilder, Rows};
 use super::part::{Columns, Part};
 use super::state::State;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::ScanReport;
 use crate::table::FooterCache;
 use crate::table::files::FileEntry;
@@ -44,13 +47,9 @@ impl Loader {
     }
 
     /// The latest rows of some keys alone, from the pages that can hold them.
-    pub(super) async fn keys(
-        &self,
-        state: &State,
-        files: Vec<Arc<FileEntry>>,
-        keys: &SortedKeys,
-        columns: &Columns,
-    ) -> Result<Part> {
+    pub(super) async fn keys(&self, state: &State, asked: Asked) -> Result<Part> {
+        let keys = SortedKeys::try_new(&asked.keys)
+            .ok_or_else(|| Error::internal("read by key", "entity keys are not bytes"))?;
         let filter = ScanFilter {
             timestamp: None,
             keys: vec![KeyFilter {
@@ -58,11 +57,11 @@ impl Loader {
                 values: keys.clone(),
             }],
         };
-        let spec = spec(state, columns, filter);
+        let spec = spec(state, &asked.columns, filter);
         let footers = Arc::clone(&self.footers);
-        let scan = TableScan::of_files(&state.pinned, files, spec, footers)?;
-        let layer = Arc::new(self.latest(&scan, Some(keys)).await?);
-        Ok(Part::new(Arc::clone(columns), vec![layer], scan.report()))
+        let scan = TableScan::of_files(&state.pinned, asked.files, spec, footers)?;
+        let layer = Arc::new(self.latest(&scan, Some(&keys)).await?);
+        Ok(Part::new(asked.columns, vec![layer], scan.report()))
     }
 
     /// All rows of some files.
@@ -88,10 +87,7 @@ impl Loader {
         while let Some(rows) = all.try_next().await? {
             match keys {
                 None => builder.push(rows),
-                Some(keys) => {
-                    let picked = rows.matching(|key, _| keys.contains_bytes(key));
-                    builder.pick(rows, picked);
-                }
+                Some(keys) => builder.push(rows.of_keys(|key| keys.contains_bytes(key))?),
             }
             if builder.bytes() > HELD_BYTES {
                 builder = self.without_losers(builder)?;
@@ -103,19 +99,41 @@ impl Loader {
     fn without_losers(&self, builder: LayerBuilder) -> Result<LayerBuilder> {
         let layer = builder.finish(&self.budget)?;
         let mut builder = LayerBuilder::default();
-        builder.push(layer.to_rows());
+        builder.push(layer.to_rows()?);
         builder.forget_bytes();
         Ok(builder)
     }
 }
 
-/// All rows of a scan, of several files at a time and in no order: storage answers slowly, and the latest row of a key is
-/// the same in any order.
-fn rows(scan: &TableScan) -> BoxStream<'_, Result<Rows>> {
+/// All rows of a scan, of several files at a time and in no order: storage answers slowly, decoding takes a core, and the
+/// latest row of a key is the same in any order.
+fn rows(scan: &TableScan) -> BoxStream<'static, Result<Rows>> {
     let parts = scan.partitions(FILES_AT_ONCE).into_iter();
-    let reads = parts.map(|units| scan.read(units, BATCH_ROWS));
-    let batches = futures::stream::iter(reads).flatten_unordered(None);
-    batches.map(|batch| Rows::of(&batch?)).boxed()
+    let reads: Vec<_> = parts
+        .map(|units| in_task(scan.read(units, BATCH_ROWS).map(|batch| Rows::of(&batch?))))
+        .collect();
+    futures::stream::iter(reads).flatten_unordered(None).boxed()
+}
+
+/// A stream whose work is done in a task of its own, one item ahead; the task ends when nobody takes them any more.
+fn in_task<T: Send + 'static>(
+    mut work: impl Stream<Item = Result<T>> + Send + Unpin + 'static,
+) -> BoxStream<'static, Result<T>> {
+    let (sender, mut receiver) = mpsc::channel(1);
+    let task = tokio::spawn(async move {
+        while let Some(item) = work.next().await
+            && sender.send(item).await.is_ok()
+        {}
+    });
+    // A task that panicked must not pass for one that is done.
+    let failure = |ended: Result<(), JoinError>| async {
+        ended
+            .err()
+            .map(|error| Err(Error::internal("read files", error)))
+    };
+    futures::stream::poll_fn(move |context| receiver.poll_recv(context))
+        .chain(futures::stream::once(task).filter_map(failure))
+        .boxed()
 }
 
 fn spec(state: &State, columns: &Columns, filter: ScanFilter) -> ScanSpec {

@@ -13,6 +13,8 @@
 
 mod assemble;
 mod budget;
+mod by_key;
+mod column;
 mod explain;
 mod follow;
 mod keys;
@@ -30,6 +32,7 @@ mod table;
 mod tests;
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -62,8 +65,8 @@ const FOOTERS_BYTES: u64 = 32 << 20;
 /// Answers online requests; see the module's text.
 pub struct OnlineReader {
     registry: Arc<dyn RegistryReader>,
-    /// The definitions as they were when the catalog was last asked.
-    definitions: ArcSwapOption<Registry>,
+    /// What the registry answered when it was last asked; none in it where it had no definitions.
+    definitions: ArcSwapOption<Option<Arc<Registry>>>,
     layout: OnlineLayout,
     means: Means,
     clock: Arc<dyn Clock>,
@@ -92,8 +95,7 @@ impl OnlineReader {
     /// # Errors
     /// [`Error::Io`] if threads cannot be started.
     pub fn try_new(config: &OnlineConfig, sources: OnlineSources) -> Result<Arc<Self>> {
-        let threads =
-            std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("murre-online")
@@ -176,7 +178,7 @@ impl OnlineReader {
     async fn rows(&self, plan: &ReadPlan, keys: &RecordBatch) -> Result<Vec<ViewRows>> {
         let reads = plan.views.iter().map(|view| view_rows(view, keys));
         let rows = futures::future::try_join_all(reads).await?;
-        if rows.iter().any(|rows| !rows.trace.loaded.is_empty()) {
+        if rows.iter().any(|rows| rows.trace.has_read()) {
             self.make_room();
             self.log(plan, &rows);
         }
@@ -194,7 +196,7 @@ impl OnlineReader {
     /// The definitions of a project, if the registry has them. Asked for once, then again at each refresh.
     async fn definitions(&self, project: Option<&str>) -> Result<Option<Arc<Registry>>> {
         let known = match self.definitions.load_full() {
-            Some(known) => Some(known),
+            Some(known) => known.as_ref().clone(),
             None => self.read_definitions().await?,
         };
         let of_project =
@@ -202,18 +204,21 @@ impl OnlineReader {
         Ok(known.filter(of_project))
     }
 
-    /// None where there are no definitions: views can be read by what their tables say.
+    /// None where there are no definitions: views can be read by what their tables say. Those that are known stay while
+    /// the registry cannot be read.
     async fn read_definitions(&self) -> Result<Option<Arc<Registry>>> {
         let registry = Arc::clone(&self.registry);
         let current = async move { registry.current().await };
-        match to_its_end(&self.means.runtime, current).await {
-            Ok(registry) => {
-                self.definitions.store(Some(Arc::clone(&registry)));
-                Ok(Some(registry))
-            }
-            Err(Error::InvalidDefinitions { .. }) => Ok(None),
-            Err(other) => Err(other),
-        }
+        let found = match to_its_end(&self.means.runtime, current).await {
+            Ok(registry) => Some(registry),
+            Err(error) if matches!(error.root(), Error::InvalidDefinitions { .. }) => self
+                .definitions
+                .load_full()
+                .and_then(|known| known.as_ref().clone()),
+            Err(error) => return Err(error),
+        };
+        self.definitions.store(Some(Arc::new(found.clone())));
+        Ok(found)
     }
 
     /// A view's table, opened now if it was not in use.
@@ -298,7 +303,7 @@ impl OnlineReader {
                 }
             }
         }
-        if !tables.is_empty()
+        if self.definitions.load().is_some()
             && let Err(error) = self.read_definitions().await
         {
             tracing::warn!(%error, "cannot follow the definitions");
@@ -312,6 +317,8 @@ impl OnlineReader {
         if excess == 0 {
             return;
         }
+        self.means.key_reads.forget();
+        let excess = self.means.loader.budget.excess();
         let tables = self.tables();
         let mut residents: Vec<_> = tables.iter().flat_map(|table| table.residents()).collect();
         residents.sort_by_key(|(_, part)| part.used_at());

@@ -47,8 +47,8 @@ pub(super) struct PlannedView {
     pub(super) columns: Columns,
     /// Age past which a row does not count.
     pub(super) ttl: Option<Duration>,
-    /// What a read with a token has to see.
-    pub(super) token: Option<crate::model::WriteToken>,
+    /// What is read; has the token's write, if that is one to this table.
+    pub(super) state: Arc<State>,
 }
 
 /// One feature of a view.
@@ -92,11 +92,17 @@ impl OnlineReader {
             }
         };
         let named = named(&request.features, registry.as_deref())?;
-        let views = named
-            .into_iter()
-            .map(|named| self.planned(&project, named, request));
-        let views = try_join_all(views).await?;
-        check_token(&views, request)?;
+        let mut views = self.views(&project, &named, request).await?;
+        if !has_token(&views, request) {
+            // Perhaps a table is another one by now.
+            let refreshed = views.iter().map(|view| view.table.refreshed());
+            try_join_all(refreshed).await?;
+            views = self.views(&project, &named, request).await?;
+        }
+        if !has_token(&views, request) {
+            let message = "expected the token of a write to one of the views that are read";
+            return Err(Error::invalid("online.token", message));
+        }
         let fields = fields(&views, request)?;
         Ok(ReadPlan {
             views,
@@ -106,16 +112,31 @@ impl OnlineReader {
         })
     }
 
+    async fn views(
+        &self,
+        project: &str,
+        named: &[Named],
+        request: &OnlineRequest,
+    ) -> Result<Vec<PlannedView>> {
+        let views = named.iter();
+        try_join_all(views.map(|named| self.planned(project, named, request))).await
+    }
+
     async fn planned(
         &self,
         project: &str,
-        named: Named,
+        named: &Named,
         request: &OnlineRequest,
     ) -> Result<PlannedView> {
         let table = self.table(project, &named.view).await;
         let table = table.map_err(|error| named.explained(error))?;
-        let state = table.state();
-        let features = features(&named, &state, request.full_feature_names)?;
+        let state = match &request.token {
+            Some(token) if token.table == table.state().metadata.uuid() => {
+                table.state_with(token).await?
+            }
+            _ => table.state(),
+        };
+        let features = features(named, &state, request.full_feature_names)?;
         let columns = features
             .iter()
             .filter_map(|feature| Some((feature.field_id?, feature.field.data_type().clone())));
@@ -124,7 +145,6 @@ impl OnlineReader {
             None => state.properties.definition.ttl,
         };
         let keys = state.properties.definition.join_keys.iter();
-        let token = request.token.clone();
         Ok(PlannedView {
             keys: keys
                 .map(|key| (key.clone(), named.column_of(&key.name)))
@@ -132,9 +152,9 @@ impl OnlineReader {
             columns: columns.collect(),
             features,
             ttl: ttl.limit().filter(|_| !request.ignore_ttl),
-            token: token.filter(|token| token.table == state.metadata.uuid()),
-            name: named.name,
+            name: named.name.clone(),
             table,
+            state,
         })
     }
 }
@@ -294,14 +314,13 @@ fn all_features(state: &State) -> Vec<String> {
     all.into_iter().map(|(_, name)| name.clone()).collect()
 }
 
-/// A token is of one of the tables that are read.
-fn check_token(views: &[PlannedView], request: &OnlineRequest) -> Result<()> {
-    let known = views.iter().any(|view| view.token.is_some());
-    if request.token.is_some() && !known {
-        let message = "expected the token of a write to one of the views that are read";
-        return Err(Error::invalid("online.token", message));
-    }
-    Ok(())
+/// Whether the request's token, if there is one, is of a table that is read.
+fn has_token(views: &[PlannedView], request: &OnlineRequest) -> bool {
+    let token = request.token.as_ref();
+    token.is_none_or(|token| {
+        let mut states = views.iter().map(|view| &view.state);
+        states.any(|state| state.metadata.uuid() == token.table)
+    })
 }
 
 fn fields(views: &[PlannedView], request: &OnlineRequest) -> Result<Vec<Field>> {

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BinaryArray, RecordBatch};
 
+use super::by_key::Asked;
+use super::column::Column;
 use super::layer::{Layer, Order};
 use super::part::{Found, Part};
 use super::plan::PlannedView;
 use super::state::State;
-use super::table::to_its_end;
 use crate::error::{Error, Result};
 use crate::table::entity_key::{key_column, key_hash};
 use crate::table::files::FileEntry;
-use crate::table::layout::SortedKeys;
 
 /// What was found for each requested row.
 pub(super) struct ViewRows {
@@ -30,7 +30,7 @@ pub(super) struct ViewRows {
 impl ViewRows {
     /// The `nth` written feature of the view in one of the layers. Layers that were read by key have the view's columns
     /// only, in its order.
-    pub(super) fn column(&self, layer: usize, nth: usize) -> &ArrayRef {
+    pub(super) fn column(&self, layer: usize, nth: usize) -> &Column {
         let layer = &self.layers[layer];
         let by_key = self.trace.by_key.as_ref();
         let own = by_key.is_some_and(|part| part.layers().iter().any(|it| Arc::ptr_eq(it, layer)));
@@ -52,6 +52,13 @@ pub(super) struct Trace {
     pub(super) by_key: Option<Arc<Part>>,
 }
 
+impl Trace {
+    /// Whether files were read.
+    pub(super) fn has_read(&self) -> bool {
+        !self.loaded.is_empty() || self.by_key.is_some()
+    }
+}
+
 /// Requested keys of one view.
 struct Keys {
     bytes: BinaryArray,
@@ -64,13 +71,9 @@ struct Keys {
 /// # Errors
 /// [`Error::SchemaMismatch`] for key columns that are missing or of another kind; those of catalog and storage.
 pub(super) async fn view_rows(view: &PlannedView, batch: &RecordBatch) -> Result<ViewRows> {
-    let state = match &view.token {
-        Some(token) => view.table.state_with(token).await?,
-        None => view.table.state(),
-    };
-    let state = match state.has_columns(&view.columns) {
-        true => state,
-        false => view.table.state_of_columns(&view.columns).await,
+    let state = match view.state.has_columns(&view.columns) {
+        true => Arc::clone(&view.state),
+        false => view.table.with_columns(&view.state, &view.columns).await,
     };
     let keys = keys(view, &state, batch)?;
     let mut read = Read {
@@ -116,7 +119,12 @@ impl Read<'_> {
         if files.is_empty() {
             return Ok(());
         }
-        self.trace.by_key = Some(Arc::new(self.read_keys(keys, files).await?));
+        let asked = Asked {
+            files,
+            columns: Arc::clone(&self.view.columns),
+            keys: keys.bytes.clone(),
+        };
+        self.trace.by_key = Some(self.view.table.keys(self.state, asked).await?);
         Ok(())
     }
 
@@ -149,15 +157,6 @@ impl Read<'_> {
         self.trace.loaded.extend(loaded.iter().cloned());
         self.parts.extend(missing.into_iter().zip(loaded));
         Ok(())
-    }
-
-    async fn read_keys(&self, keys: &Keys, files: Vec<Arc<FileEntry>>) -> Result<Part> {
-        let means = self.view.table.means().clone();
-        let (state, columns) = (Arc::clone(self.state), Arc::clone(&self.view.columns));
-        let wanted = SortedKeys::try_new(&keys.bytes)
-            .ok_or_else(|| Error::internal("read by key", "entity keys are not bytes"))?;
-        let work = async move { means.loader.keys(&state, files, &wanted, &columns).await };
-        to_its_end(&self.view.table.means().runtime, work).await
     }
 
     fn look_up(self, keys: &Keys) -> Result<ViewRows> {

@@ -44,13 +44,18 @@ fn field_of(column: &str) -> String {
 
 fn type_of(plan: &ReadPlan, column: &str, values: &[KeyValue]) -> KeyType {
     let keys = plan.views.iter().flat_map(|view| &view.keys);
-    let declared = keys
+    let declared: Vec<KeyType> = keys
         .filter(|(_, own)| own == column)
-        .map(|(key, _)| key.key_type);
+        .map(|(key, _)| key.key_type)
+        .collect();
+    // Views may join on one column as numbers of several widths; each takes from the widest what it can.
+    if declared.contains(&KeyType::Int64) && declared.contains(&KeyType::Int32) {
+        return KeyType::Int64;
+    }
     let text = values
         .iter()
         .any(|value| matches!(value, KeyValue::Text(_)));
-    declared.into_iter().next().unwrap_or(if text {
+    declared.first().copied().unwrap_or(if text {
         KeyType::String
     } else {
         KeyType::Int64

@@ -52,7 +52,8 @@ pub(super) struct Files {
     pub(super) by_bucket: Vec<Vec<Arc<FileEntry>>>,
     /// Files that may hold any key.
     pub(super) shared: Vec<Arc<FileEntry>>,
-    /// Bytes that the rows of all files take in memory, on the high side.
+    /// Bytes that the rows of all files are expected to take. Computed once: a table can have very many files, and every
+    /// read asks.
     pub(super) bytes: u64,
     /// Those of the files that may hold any key.
     pub(super) shared_bytes: u64,
@@ -114,22 +115,39 @@ impl State {
         self.metadata.snapshot_by_id(id.0)
     }
 
-    /// Whether the state has the rows of a write to this table.
+    /// Whether the table has these columns of another of its states as that has them.
+    pub(super) fn knows(&self, other: &Self, columns: &[(i32, DataType)]) -> bool {
+        let known = |(id, data_type): &(i32, DataType)| {
+            let mut fields = self.features.values();
+            fields.any(|(own, field)| own == id && field.data_type() == data_type)
+        };
+        self.metadata.uuid() == other.metadata.uuid()
+            && self.properties.buckets == other.properties.buckets
+            && self.own == other.own
+            && columns.iter().all(known)
+    }
+
+    /// Whether the state has the rows of a write.
     pub(super) fn covers(&self, token: &WriteToken) -> bool {
         let sequence = self
             .snapshot()
             .map_or(0, |snapshot| snapshot.sequence_number());
-        sequence >= token.sequence
+        self.metadata.uuid() == token.table && sequence >= token.sequence
     }
 
-    /// Whether the whole table's latest rows can be expected to fit into so many bytes.
-    pub(super) fn fits(&self, bytes: u64) -> bool {
-        self.files.bytes <= bytes
+    /// Whether the latest rows of the buckets should be in memory: if those of the whole table can be expected to fit.
+    pub(super) fn keeps_buckets(&self, limit_bytes: u64) -> bool {
+        self.files.bytes <= limit_bytes
+    }
+
+    /// Whether the latest rows of the files that may hold any key should be in memory, if not those of the buckets.
+    pub(super) fn keeps_shared(&self, limit_bytes: u64) -> bool {
+        self.keeps_buckets(limit_bytes) || self.files.shared_bytes <= limit_bytes / 4
     }
 }
 
-/// Computed once for a state: a table can have very many files, and every read asks.
-fn expected_bytes<'a>(files: impl IntoIterator<Item = &'a Arc<FileEntry>>) -> u64 {
+/// Bytes that the rows of some files take in memory, on the high side.
+pub(super) fn expected_bytes<'a>(files: impl IntoIterator<Item = &'a Arc<FileEntry>>) -> u64 {
     let of = |file: &Arc<FileEntry>| file.size_bytes * EXPANSION + file.record_count * ROW_BYTES;
     files.into_iter().map(of).sum()
 }

@@ -7,6 +7,7 @@ use iceberg::table::Table;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore};
 
+use super::by_key::{Asked, KeyReads};
 use super::follow::follow;
 use super::load::Loader;
 use super::part::{Columns, Part};
@@ -26,6 +27,7 @@ pub(super) struct Means {
     pub(super) loader: Loader,
     /// Where files are read and decoded: not on the threads that answer.
     pub(super) runtime: Handle,
+    pub(super) key_reads: Arc<KeyReads>,
     loads: Arc<Semaphore>,
 }
 
@@ -35,6 +37,7 @@ impl Means {
             tables,
             loader,
             runtime,
+            key_reads: Arc::default(),
             loads: Arc::new(Semaphore::new(LOADS)),
         }
     }
@@ -89,13 +92,23 @@ impl OnlineTable {
     }
 
     /// A state that has the rows of a write; asks the catalog if the one at hand does not.
+    ///
+    /// # Errors
+    /// Of the catalog or the storage; [`Error::CatalogUnavailable`] if the table that the catalog shows lacks the write.
     pub(super) async fn state_with(self: &Arc<Self>, token: &WriteToken) -> Result<Arc<State>> {
         if !self.state().covers(token) {
             let (table, token) = (Arc::clone(self), token.clone());
             let catch_up = async move { table.catch_up(&token).await };
             to_its_end(&self.means.runtime, catch_up).await?;
         }
-        Ok(self.state())
+        let state = self.state();
+        match state.covers(token) {
+            true => Ok(state),
+            false => Err(Error::CatalogUnavailable {
+                catalog: self.name.catalog.clone(),
+                message: format!("table `{}` does not show the token's write yet", self.name),
+            }),
+        }
     }
 
     async fn catch_up(&self, token: &WriteToken) -> Result<()> {
@@ -106,18 +119,20 @@ impl OnlineTable {
         }
     }
 
-    /// A state whose parts have these columns.
-    pub(super) async fn state_of_columns(&self, columns: &Columns) -> Arc<State> {
+    /// `planned`, or a later state, with parts that have these columns of `planned`.
+    pub(super) async fn with_columns(&self, planned: &Arc<State>, columns: &Columns) -> Arc<State> {
+        let _turn = self.stepping.lock().await;
         let state = self.state();
+        if !state.knows(planned, columns) {
+            // The table has become another one meanwhile, which this read has no use for.
+            return Arc::new(planned.with_columns(columns));
+        }
         if state.has_columns(columns) {
             return state;
         }
-        let _turn = self.stepping.lock().await;
-        let state = self.state();
-        if !state.has_columns(columns) {
-            self.state.store(Arc::new(state.with_columns(columns)));
-        }
-        self.state()
+        let wider = Arc::new(state.with_columns(columns));
+        self.state.store(Arc::clone(&wider));
+        wider
     }
 
     /// Follows the catalog.
@@ -127,6 +142,19 @@ impl OnlineTable {
     pub(super) async fn refresh(&self) -> Result<()> {
         let table = self.means.tables.catalogs().load_table(&self.name).await?;
         self.advance(&table).await
+    }
+
+    /// [`OnlineTable::refresh`], which goes on when the caller stops waiting.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn refreshed(self: &Arc<Self>) -> Result<()> {
+        let table = Arc::clone(self);
+        let refresh = async move {
+            let _turn = table.catching_up.lock().await;
+            table.refresh().await
+        };
+        to_its_end(&self.means.runtime, refresh).await
     }
 
     /// Follows the table as the catalog or a commit has just shown it.
@@ -166,14 +194,25 @@ impl OnlineTable {
             .await
     }
 
-    /// Whether the latest rows of the files that may hold any key should be in memory, if not those of the buckets.
+    /// The latest rows of some keys, from files whose rows are not kept in memory.
+    pub(super) async fn keys(&self, state: &Arc<State>, asked: Asked) -> Result<Arc<Part>> {
+        let load = || {
+            let (means, state, asked) = (self.means.clone(), Arc::clone(state), asked.clone());
+            async move {
+                let _permit = means.loads.acquire().await;
+                means.loader.keys(&state, asked).await
+            }
+        };
+        let slot = self.means.key_reads.slot(&asked);
+        slot.get_or_load(&self.means.runtime, load).await
+    }
+
     pub(super) fn keeps_shared(&self, state: &State) -> bool {
-        let limit = self.means.loader.budget.limit();
-        state.fits(limit) || state.files.shared_bytes <= limit / 4
+        state.keeps_shared(self.means.loader.budget.limit())
     }
 
     pub(super) fn keeps_buckets(&self, state: &State) -> bool {
-        state.fits(self.means.loader.budget.limit())
+        state.keeps_buckets(self.means.loader.budget.limit())
     }
 
     async fn part(
@@ -192,7 +231,6 @@ impl OnlineTable {
         slot.get_or_load(&self.means.runtime, load).await
     }
 
-    /// Rows of some keys from files, for parts that are not kept in memory.
     pub(super) fn means(&self) -> &Means {
         &self.means
     }

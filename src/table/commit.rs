@@ -7,6 +7,7 @@ use iceberg::spec::{DataFile, Schema, TableProperties};
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{ErrorKind, TableCreation};
+use uuid::Uuid;
 
 mod change;
 mod evolve;
@@ -49,18 +50,37 @@ pub struct NewTable {
 /// # Errors
 /// [`Error::AlreadyExists`] for the table; [`Error::InvalidRequest`] if the layout names an unknown column.
 pub async fn create_table(catalogs: &Catalogs, name: &TableName, new: NewTable) -> Result<Table> {
-    create_table_with(catalogs, name, new, HashMap::new()).await
+    make_table(catalogs, name, new, HashMap::new(), Place::OfItsName).await
 }
 
-/// [`create_table`] with properties.
+/// [`create_table`] with properties, in a folder that no other table ever has, so that [`drop_table`] can delete its files.
 ///
 /// # Errors
 /// As [`create_table`].
-pub async fn create_table_with(
+pub async fn create_own_table(
+    catalogs: &Catalogs,
+    name: &TableName,
+    new: NewTable,
+    properties: HashMap<String, String>,
+) -> Result<Table> {
+    make_table(catalogs, name, new, properties, Place::OfItsOwn).await
+}
+
+/// Where a new table's files are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Where the catalog puts tables of this name.
+    OfItsName,
+    /// In a folder that no other table ever has, if the catalog leaves that to its clients.
+    OfItsOwn,
+}
+
+async fn make_table(
     catalogs: &Catalogs,
     name: &TableName,
     new: NewTable,
     mut properties: HashMap<String, String>,
+    place: Place,
 ) -> Result<Table> {
     properties.insert(
         TableProperties::PROPERTY_COMMIT_NUM_RETRIES.to_owned(),
@@ -68,19 +88,24 @@ pub async fn create_table_with(
     );
     let catalog = catalogs.get_or_create(&name.catalog).await?;
     let namespace = identifier(name)?.namespace;
-    let creation = TableCreation::builder()
-        .name(name.name.clone())
-        .partition_spec(partition_spec(&new.schema, &new.partition_by)?)
-        .sort_order(sort_order(&new.schema, &new.sort_by)?)
-        .properties(properties)
-        .schema(new.schema)
-        .build();
     match catalog.create_namespace(&namespace, HashMap::new()).await {
         Err(error) if error.kind() != ErrorKind::NamespaceAlreadyExists => {
             return Err(table_error(name, error));
         }
         _ => {}
     }
+    let location = match place {
+        Place::OfItsName => None,
+        Place::OfItsOwn => catalogs.new_location(name).await?,
+    };
+    let creation = TableCreation::builder()
+        .name(name.name.clone())
+        .location_opt(location)
+        .partition_spec(partition_spec(&new.schema, &new.partition_by)?)
+        .sort_order(sort_order(&new.schema, &new.sort_by)?)
+        .properties(properties)
+        .schema(new.schema)
+        .build();
     catalog
         .create_table(&namespace, creation)
         .await
@@ -139,33 +164,48 @@ async fn append_once(
     Ok(SnapshotId(snapshot))
 }
 
-/// Drops a table that was created for rows that then did not come; one that has rows stays.
-pub async fn drop_if_empty(catalogs: &Catalogs, name: &TableName) -> Result<()> {
-    if catalogs
-        .load_table(name)
-        .await?
-        .metadata()
-        .current_snapshot()
-        .is_some()
-    {
+/// Drops a table that was created for rows that then did not come, if it is still as it was created. Its metadata file
+/// stays.
+pub async fn drop_if_unchanged(
+    catalogs: &Catalogs,
+    name: &TableName,
+    created: &Table,
+) -> Result<()> {
+    if let Ok(committer) = catalogs.committer(name) {
+        committer.drop_unchanged(created).await?;
         return Ok(());
     }
+    let now = catalogs.load_table(name).await?;
+    if now.metadata_location() == created.metadata_location() {
+        let catalog = catalogs.get(&name.catalog).await?;
+        let dropped = catalog.drop_table(&identifier(name)?).await;
+        dropped.map_err(|error| table_error(name, error))?;
+    }
+    Ok(())
+}
+
+/// Drops a table from its catalog. Its files stay until [`delete_files`].
+///
+/// # Errors
+/// [`Error::TableNotFound`]; what the catalog fails with.
+pub async fn drop_table(catalogs: &Catalogs, name: &TableName) -> Result<()> {
     let catalog = catalogs.get(&name.catalog).await?;
     let dropped = catalog.drop_table(&identifier(name)?).await;
     dropped.map_err(|error| table_error(name, error))
 }
 
-/// Drops a table with all its files, which a folder of its own must hold: one that is called as the table is. Files
-/// elsewhere stay.
+/// Deletes all files of a dropped table that was made by [`create_own_table`]. Those of others stay: their folder may be
+/// another table's by now.
 ///
 /// # Errors
-/// [`Error::TableNotFound`]; what the catalog or the storage fails with.
-pub async fn drop_table(catalogs: &Catalogs, name: &TableName, table: &Table) -> Result<()> {
-    let catalog = catalogs.get(&name.catalog).await?;
-    let dropped = catalog.drop_table(&identifier(name)?).await;
-    dropped.map_err(|error| table_error(name, error))?;
+/// What the storage fails with.
+pub async fn delete_files(name: &TableName, table: &Table) -> Result<()> {
     let location = table.metadata().location().trim_end_matches('/');
-    if location.rsplit('/').next() != Some(name.name.as_str()) {
+    let id = location
+        .rsplit('/')
+        .next()
+        .and_then(|folder| folder.rsplit_once('-'));
+    if id.is_none_or(|(_, id)| Uuid::try_parse(id).is_err()) {
         tracing::warn!(table = %name, location, "the files of a dropped table stay");
         return Ok(());
     }

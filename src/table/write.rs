@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{SortColumn, SortOptions, cast, concat_batches, partition, take_record_batch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use iceberg::arrow::{PartitionValueCalculator, arrow_struct_to_literal, schema_to_arrow_schema};
 use iceberg::spec::{
     DataContentType, DataFile, DataFileFormat, Literal, NullOrder, PartitionKey, PartitionSpecRef,
@@ -26,9 +26,11 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
+mod new_files;
 mod properties;
 mod sort;
 
+pub use new_files::{NewFiles, discard};
 pub use properties::FileStyle;
 
 /// Rows handed to the Parquet writer at a time; a file is rolled between two of them.
@@ -51,7 +53,8 @@ type FileBuilder = RollingFileWriterBuilder<
 /// [`Error::SchemaMismatch`] for a missing column or another type; storage and Parquet failures.
 pub async fn write(table: &Table, batches: &[RecordBatch]) -> Result<Vec<DataFile>> {
     let spec = Arc::clone(table.metadata().default_partition_spec());
-    write_as(table, &spec, FileStyle::Scanned, batches.to_vec()).await
+    let files = write_as(table, &spec, FileStyle::Scanned, batches.to_vec()).await?;
+    Ok(files.keep())
 }
 
 /// [`write()`] under any of the table's partition specs and for any use. Sorting and encoding run on threads that may
@@ -64,7 +67,7 @@ pub async fn write_as(
     spec: &PartitionSpecRef,
     style: FileStyle,
     batches: Vec<RecordBatch>,
-) -> Result<Vec<DataFile>> {
+) -> Result<NewFiles> {
     let plan = Plan {
         table: table.clone(),
         spec: Arc::clone(spec),
@@ -80,11 +83,18 @@ pub async fn write_as(
         let (plan, batch, runtime) = (Arc::clone(&plan), batch.clone(), runtime.clone());
         blocking(move || runtime.block_on(plan.write_run(&batch, run)))
     });
-    let files: Vec<Vec<DataFile>> = futures::stream::iter(writes)
-        .buffered(OPEN_FILES)
-        .try_collect()
-        .await?;
-    Ok(files.into_iter().flatten().collect())
+    let mut writes = futures::stream::iter(writes).buffered(OPEN_FILES);
+    let mut all = NewFiles::none(table);
+    while let Some(written) = writes.next().await {
+        match written {
+            Ok(files) => all.add(files),
+            Err(error) => {
+                all.discard().await;
+                return Err(error);
+            }
+        }
+    }
+    Ok(all)
 }
 
 async fn blocking<T: Send + 'static>(
@@ -133,7 +143,7 @@ impl Plan {
         Ok((batch, runs))
     }
 
-    async fn write_run(&self, batch: &RecordBatch, run: Run) -> Result<Vec<DataFile>> {
+    async fn write_run(&self, batch: &RecordBatch, run: Run) -> Result<NewFiles> {
         let mut writer = file_builder(&self.table, self.style, run.rows.len())?.build();
         for start in run.rows.clone().step_by(SLICE_ROWS) {
             let rows = SLICE_ROWS.min(run.rows.end - start);
@@ -157,7 +167,10 @@ impl Plan {
             file.build()
                 .map_err(|error| Error::internal("describe data file", error))
         };
-        written.into_iter().map(finish).collect()
+        let files: Vec<DataFile> = written.into_iter().map(finish).collect::<Result<_>>()?;
+        let mut new = NewFiles::none(&self.table);
+        new.push(files);
+        Ok(new)
     }
 }
 

@@ -106,7 +106,9 @@ async fn files_go_online() {
         "entity_keys": { "driver_id": [2, 1, 3] },
         "ignore_ttl": true,
     }});
-    let found = get(&mut server.client().await, online.to_string()).await.unwrap();
+    let found = get(&mut server.client().await, online.to_string())
+        .await
+        .unwrap();
     let values = found.column_by_name("value").unwrap();
     let expected: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.5), Some(2.5), None]));
     assert_eq!(values, &expected);

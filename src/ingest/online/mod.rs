@@ -7,11 +7,11 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
-use iceberg::spec::{DataFile, PartitionSpecRef};
+use iceberg::spec::PartitionSpecRef;
 use iceberg::table::Table;
 
 use super::chunks::Chunks;
-use super::table::{blocking, discard};
+use super::table::blocking;
 use super::{Ingest, Rows};
 use crate::error::{Error, Result};
 use crate::model::{
@@ -21,7 +21,7 @@ use crate::model::{
 use crate::registry::RegistryReader;
 use crate::table::commit::{Receipt, Submission, current_sequence, known_write, max_sequence};
 use crate::table::online::{OnlineLayout, OnlineProperties};
-use crate::table::write::{FileStyle, partitions, write_as};
+use crate::table::write::{FileStyle, NewFiles, discard, partitions, write_as};
 
 mod columns;
 mod definition;
@@ -36,9 +36,11 @@ use tables::Wanted;
 pub(super) use tables::in_utc;
 pub(super) use types::of_feature as arrow_type;
 
-/// With fewer rows a partition on average, a chunk becomes one file outside of the partitions: a write of a few rows must
-/// not cost a file for each bucket.
+/// With fewer rows and bytes a partition on average, a chunk becomes one file outside of the partitions: a write of a few
+/// rows must not cost a file for each bucket.
 const PARTITION_ROWS: usize = 1_000;
+/// In memory; a write of many wide rows is large, too.
+const PARTITION_BYTES: usize = 128 * 1024;
 
 /// What writing feature views depends on.
 #[derive(Clone, Debug)]
@@ -157,7 +159,7 @@ impl Ingest {
                 Err(error) => Err(error),
             };
             if let Err(error) = chunk {
-                discard(table, written.all()).await;
+                written.discard().await;
                 return Err(error);
             }
         }
@@ -183,11 +185,8 @@ impl Ingest {
         })
         .await?;
         let files = write_as(table, &spec, FileStyle::LookedUp, vec![batch]).await?;
-        written
-            .files
-            .entry(spec.spec_id())
-            .or_default()
-            .extend(files);
+        let own = written.files.entry(spec.spec_id());
+        own.or_insert_with(|| NewFiles::none(table)).add(files);
         written.rows += rows as u64;
         let last = first + i64::try_from(rows).unwrap_or(i64::MAX) - 1;
         written.max_sequence = written.max_sequence.max(Some(last));
@@ -218,9 +217,11 @@ impl Ingest {
         key: Option<String>,
         written: Written,
     ) -> Result<Receipt> {
+        let files = written.files.into_iter();
+        let files: BTreeMap<_, _> = files.map(|(spec, files)| (spec, files.keep())).collect();
         let submission = Submission {
             table: table.metadata().uuid(),
-            files: written.files.clone(),
+            files: files.clone(),
             rows: written.rows,
             key,
             max_sequence: written.max_sequence,
@@ -234,7 +235,7 @@ impl Ingest {
             ),
         };
         if unused {
-            discard(table, written.all()).await;
+            discard(table, files.values().flatten()).await;
         }
         committed
     }
@@ -244,14 +245,16 @@ impl Ingest {
 #[derive(Default)]
 pub(super) struct Written {
     /// By partition spec.
-    pub(super) files: BTreeMap<i32, Vec<DataFile>>,
+    pub(super) files: BTreeMap<i32, NewFiles>,
     pub(super) rows: u64,
     pub(super) max_sequence: Option<i64>,
 }
 
 impl Written {
-    pub(super) fn all(&self) -> impl Iterator<Item = &DataFile> {
-        self.files.values().flatten()
+    async fn discard(self) {
+        for files in self.files.into_values() {
+            files.discard().await;
+        }
     }
 }
 
@@ -261,8 +264,9 @@ fn spec_for(table: &Table, batch: &RecordBatch) -> Result<PartitionSpecRef> {
     let own = metadata.default_partition_spec();
     let mut specs = metadata.partition_specs_iter();
     let together = specs.find(|spec| spec.is_unpartitioned()).unwrap_or(own);
-    let full = batch.num_rows() >= PARTITION_ROWS
-        && batch.num_rows() >= PARTITION_ROWS * partitions(table, own, batch)?;
+    let filled =
+        (batch.num_rows() / PARTITION_ROWS).max(batch.get_array_memory_size() / PARTITION_BYTES);
+    let full = filled > 0 && filled >= partitions(table, own, batch)?;
     Ok(Arc::clone(if full { own } else { together }))
 }
 

@@ -15,7 +15,7 @@ use crate::ingest::Ingest;
 use crate::ingest::storable::storable;
 use crate::model::{KeyField, OnlineDefinition};
 use crate::table::commit::{
-    Change, Committed, NewTable, column_updates, commit_change, create_table_with,
+    Change, Committed, NewTable, column_updates, commit_change, create_own_table,
 };
 use crate::table::online::{
     self, DEFINITION_PROPERTY, OWN_COLUMNS, OnlineProperties, definition_json, sort_by,
@@ -233,8 +233,7 @@ impl Ingest {
             &wanted.definition,
             layout.partition_count,
         );
-        let created =
-            create_table_with(self.tables.catalogs(), &owner.table, new, properties).await;
+        let created = create_own_table(self.tables.catalogs(), &owner.table, new, properties).await;
         match created {
             Ok(_) => Ok(true),
             // Whatever the catalog says of a race, the table is there or it is not.

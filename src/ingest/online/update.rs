@@ -11,7 +11,7 @@ use crate::ingest::Ingest;
 use crate::model::{
     OnlineDefinition, TableName, TeardownRequest, UpdateOutcome, UpdateRequest, ViewVersion,
 };
-use crate::table::commit::drop_table;
+use crate::table::commit::{delete_files, drop_table};
 use crate::table::online::OnlineProperties;
 
 impl Ingest {
@@ -111,8 +111,14 @@ impl Ingest {
                 ..owner.table.clone()
             };
             let table = match catalogs.load_table(&name).await {
+                Ok(table) => table,
                 Err(Error::TableNotFound { .. }) => continue,
-                table => table?,
+                Err(error @ Error::CatalogUnavailable { .. }) => return Err(error),
+                Err(error) => {
+                    // One that is damaged must not keep the others from being dropped.
+                    tracing::warn!(table = %name, %error, "passing over a table that cannot be read");
+                    continue;
+                }
             };
             if belongs(&table, &owner.project, view)? {
                 found.push((name, table));
@@ -128,14 +134,31 @@ impl Ingest {
         outcome: &mut UpdateOutcome,
     ) -> Result<()> {
         for (name, table) in tables {
+            let shown = name.to_string();
             if !dry_run {
-                let _turn = self.locks.hold(&format!("shape {name:?}")).await;
-                drop_table(self.tables.catalogs(), &name, &table).await?;
-                self.tell(&name, None);
+                // To its end, whatever becomes of the request.
+                let dropped = tokio::spawn(self.dropping(name, table).await).await;
+                dropped.map_err(|error| Error::internal("drop a table", error))??;
             }
-            outcome.dropped.push(name.to_string());
+            outcome.dropped.push(shown);
         }
         Ok(())
+    }
+
+    /// The work of dropping a table, which nobody else changes meanwhile.
+    async fn dropping(
+        &self,
+        name: TableName,
+        table: Table,
+    ) -> impl Future<Output = Result<()>> + Send + 'static {
+        let turn = self.locks.hold(&format!("shape {name:?}")).await;
+        let (catalogs, hook) = (self.tables.catalogs().clone(), self.hook.clone());
+        async move {
+            let _turn = turn;
+            drop_table(&catalogs, &name).await?;
+            hook.tell(&name, None);
+            delete_files(&name, &table).await
+        }
     }
 }
 

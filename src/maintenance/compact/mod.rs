@@ -30,8 +30,9 @@ use crate::model::{SnapshotId, TableName, TablePin};
 use crate::table::PinnedTable;
 use crate::table::commit::{Change, Removed, commit_change};
 use crate::table::online::OnlineProperties;
+use crate::table::write::discard;
 use plan::{Candidate, FoldPlan};
-use rewrite::{Fold, discard};
+use rewrite::Fold;
 
 /// Times that a fold is begun anew because somebody else removed a file that it had read.
 const ATTEMPTS: u32 = 3;
@@ -49,7 +50,7 @@ impl Default for FoldLimits {
     fn default() -> Self {
         Self {
             pass_rows: 4_000_000,
-            group_bytes: 64 * 1024 * 1024,
+            group_bytes: 128 * 1024 * 1024,
         }
     }
 }
@@ -158,7 +159,7 @@ impl Maintenance {
         }
         let moved = plan.gone.iter().map(|it| survey.files[*it].survivors);
         progress.inc_length(moved.sum());
-        let written = fold.rewrite(&survey, &plan, progress).await?;
+        let written = fold.rewrite(&survey, &plan, progress).await?.keep();
         let snapshot = self
             .swap(name, &table, &pinned, &plan, written.clone())
             .await?;
@@ -212,7 +213,10 @@ impl Maintenance {
             }
         });
         let committed = committed.await;
-        if let Err(Error::CommitConflict { .. } | Error::Unsupported { .. }) = &committed {
+        if let Err(
+            Error::CommitConflict { .. } | Error::Unsupported { .. } | Error::TableNotFound { .. },
+        ) = &committed
+        {
             discard(table, &written).await;
         }
         Ok(committed?.snapshot_id)

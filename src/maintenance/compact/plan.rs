@@ -142,7 +142,7 @@ pub(super) struct Group {
 
 /// Partitions stay as they are if they have as few files as their size allows, no row of them goes and none comes.
 /// `incoming` counts the surviving rows of loose files by the partition that they belong to; a group has about
-/// `group_bytes` of files.
+/// `group_bytes` of files and of rows that come.
 pub(super) fn plan(
     files: &[Candidate],
     incoming: &BTreeMap<Partition, u64>,
@@ -159,6 +159,10 @@ pub(super) fn plan(
     }
     let kept = |index: &usize| files[*index].survivors > 0;
     plan.loose = plan.gone.iter().copied().filter(kept).collect();
+    let loose = |of: fn(&Candidate) -> u64| -> u64 {
+        plan.loose.iter().map(|index| of(&files[*index])).sum()
+    };
+    let row_bytes = loose(|file| file.bytes).div_ceil(loose(|file| file.rows).max(1));
     let mut bytes = 0;
     for (partition, indexes) in by_partition {
         let comes = incoming.get(&partition).copied().unwrap_or(0);
@@ -170,7 +174,8 @@ pub(super) fn plan(
         if comes == 0 && stay.is_empty() {
             continue;
         }
-        let size: u64 = stay.iter().map(|index| files[*index].bytes).sum();
+        let own: u64 = stay.iter().map(|index| files[*index].bytes).sum();
+        let size = own + comes * row_bytes;
         if plan.groups.is_empty() || bytes + size > group_bytes {
             plan.groups.push(Group::default());
             bytes = 0;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use futures::{StreamExt, TryStreamExt};
-use iceberg::spec::DataFile;
 use iceberg::table::Table;
 use indicatif::ProgressBar;
 
@@ -18,7 +17,7 @@ use crate::model::RowAddress;
 use crate::table::files::FileEntry;
 use crate::table::online::{CREATED_TIMESTAMP, ENTITY_KEY, EVENT_TIMESTAMP, WRITE_SEQUENCE};
 use crate::table::read::{ScanSpec, TableScan};
-use crate::table::write::{FileStyle, write_as};
+use crate::table::write::{FileStyle, NewFiles, write_as};
 use crate::table::{FooterCache, PinnedTable};
 
 const BATCH_ROWS: usize = 8192;
@@ -158,13 +157,13 @@ impl<'a> Fold<'a> {
         survey: &Survey,
         plan: &FoldPlan,
         progress: &ProgressBar,
-    ) -> Result<Vec<DataFile>> {
-        let mut written = Vec::new();
+    ) -> Result<NewFiles> {
+        let mut written = NewFiles::none(self.table);
         for group in &plan.groups {
             match self.rewrite_group(survey, plan, group, progress).await {
-                Ok(files) => written.extend(files),
+                Ok(files) => written.add(files),
                 Err(error) => {
-                    discard(self.table, &written).await;
+                    written.discard().await;
                     return Err(error);
                 }
             }
@@ -178,7 +177,7 @@ impl<'a> Fold<'a> {
         plan: &FoldPlan,
         group: &Group,
         progress: &ProgressBar,
-    ) -> Result<Vec<DataFile>> {
+    ) -> Result<NewFiles> {
         let files: Vec<usize> = group.files.iter().chain(&plan.loose).copied().collect();
         let columns = self.pinned.schema().as_struct().fields();
         let scan = self.scan(&files, columns.iter().map(|field| field.id).collect())?;
@@ -194,7 +193,7 @@ impl<'a> Fold<'a> {
             .try_collect()
             .await?;
         match kept.is_empty() {
-            true => Ok(Vec::new()),
+            true => Ok(NewFiles::none(self.table)),
             false => {
                 let spec = self.table.metadata().default_partition_spec();
                 write_as(self.table, spec, FileStyle::LookedUp, kept).await
@@ -228,13 +227,4 @@ impl<'a> Fold<'a> {
 fn whole(files: &[usize], row: RowAddress) -> RowAddress {
     let file = files.get(row.file() as usize).copied().unwrap_or_default();
     RowAddress::new(u32::try_from(file).unwrap_or(u32::MAX), row.row())
-}
-
-/// Removes files that no commit refers to, as far as it goes.
-pub(super) async fn discard(table: &Table, files: &[DataFile]) {
-    for file in files {
-        if let Err(error) = table.file_io().delete(file.file_path()).await {
-            tracing::warn!(path = file.file_path(), %error, "a file that no table refers to stays");
-        }
-    }
 }

@@ -161,7 +161,12 @@ impl GuardedStream {
             return Ok(None);
         }
         match self.messages.next().await.transpose() {
-            Ok(data) => Ok(data),
+            Ok(Some(data)) => Ok(Some(data)),
+            Ok(None) => {
+                // A call that was cancelled ends like one that is complete; it is dropped before it goes on from here.
+                tokio::task::yield_now().await;
+                Ok(None)
+            }
             Err(status) => {
                 self.decoder = None;
                 Err(malformed(format!(

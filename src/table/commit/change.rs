@@ -8,10 +8,10 @@ use iceberg::spec::{
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 
-use super::snapshot::{Contents, Removed, snapshot};
+use super::snapshot::{Contents, Made, Removed, snapshot};
 use super::{CONFLICTS, conflict, wait_after};
 use crate::catalog::Catalogs;
-use crate::catalog::commit::{Outcome, TableCommitter, staged};
+use crate::catalog::commit::{Outcome, TableCommitter, delete_quietly, staged};
 use crate::error::{Error, Result};
 use crate::model::TableName;
 
@@ -106,21 +106,27 @@ impl Writer<'_> {
             true => Some(self.snapshot(&base, &change).await?),
             false => None,
         };
-        let updates = updates(change.updates, made.clone());
+        let snapshot = made.as_ref().map(|made| made.snapshot.clone());
+        let updates = updates(change.updates, snapshot.clone());
         if updates.is_empty() {
             return Ok(Some(unchanged(base)));
         }
         let uuid = base.metadata().uuid();
         let requirements = vec![TableRequirement::UuidMatch { uuid }];
-        let id = made.as_ref().map(Snapshot::snapshot_id);
+        let id = snapshot.as_ref().map(Snapshot::snapshot_id);
         let table = match self.committer.commit(&base, requirements, updates).await? {
-            Outcome::Conflict => return Ok(None),
+            Outcome::Conflict => {
+                if let Some(made) = &made {
+                    delete_quietly(&base, &made.paths).await;
+                }
+                return Ok(None);
+            }
             Outcome::Committed(table) => *table,
             Outcome::Unknown(message) => self.look_up(id, &message).await?,
         };
         Ok(Some(Committed {
             snapshot_id: id,
-            sequence_number: made.map_or_else(
+            sequence_number: snapshot.map_or_else(
                 || current_sequence(&table),
                 |snapshot| snapshot.sequence_number(),
             ),
@@ -129,7 +135,7 @@ impl Writer<'_> {
         }))
     }
 
-    async fn snapshot(&self, base: &Table, change: &Change) -> Result<Snapshot> {
+    async fn snapshot(&self, base: &Table, change: &Change) -> Result<Made> {
         let staged = staged(base, change.updates.clone())?;
         let contents = Contents {
             staged: &staged,

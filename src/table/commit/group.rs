@@ -164,6 +164,8 @@ impl Committer {
         });
         let results = match committed.await {
             Ok(committed) => self.committed(&submissions, &verdicts, committed),
+            // Files of a table that is gone are of no use: the writes have to be made again.
+            Err(Error::TableNotFound { .. }) => shared(conflict(&self.name), submissions.len()),
             Err(error) => shared(error, submissions.len()),
         };
         for (answer, result) in answers.into_iter().zip(results) {

@@ -38,6 +38,14 @@ pub(super) struct Contents<'a> {
     pub(super) summary: &'a HashMap<String, String>,
 }
 
+/// A snapshot, and the files that were written for it alone.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) snapshot: Snapshot,
+    /// Manifests and their list.
+    pub(super) paths: Vec<String>,
+}
+
 /// The snapshot that follows the current one of `base`.
 ///
 /// # Errors
@@ -46,7 +54,7 @@ pub(super) async fn snapshot(
     name: &TableName,
     base: &Table,
     contents: Contents<'_>,
-) -> Result<Snapshot> {
+) -> Result<Made> {
     let (mut low, high) = Uuid::new_v4().as_u64_pair();
     low ^= high;
     let snapshot = Manifests {
@@ -72,7 +80,7 @@ struct Manifests<'a> {
 }
 
 impl Manifests<'_> {
-    async fn write(mut self, name: &TableName, contents: Contents<'_>) -> Result<Snapshot> {
+    async fn write(mut self, name: &TableName, contents: Contents<'_>) -> Result<Made> {
         let base = self.base.metadata();
         for (spec, files) in contents.added {
             self.add(contents.staged, *spec, files).await?;
@@ -87,6 +95,12 @@ impl Manifests<'_> {
             }
         }
         let list = self.path(&format!("snap-{}-0-{}", self.id, self.commit));
+        let new = self
+            .listed
+            .iter()
+            .filter(|it| it.added_snapshot_id == self.id);
+        let new = new.map(|manifest| manifest.manifest_path.clone());
+        let paths = new.chain([list.clone()]).collect();
         let rows = self.list(&list).await?;
         let now = SystemClock
             .now()
@@ -101,12 +115,13 @@ impl Manifests<'_> {
             .with_summary(self.summary(&contents))
             .with_schema_id(contents.staged.current_schema_id())
             .with_timestamp_ms(now.max(base.last_updated_ms()));
-        Ok(match rows {
+        let snapshot = match rows {
             Some(next) => snapshot
                 .with_row_range(base.next_row_id(), next - base.next_row_id())
                 .build(),
             None => snapshot.build(),
-        })
+        };
+        Ok(Made { snapshot, paths })
     }
 
     async fn add(&mut self, staged: &TableMetadata, spec: i32, files: &[DataFile]) -> Result<()> {

@@ -48,20 +48,24 @@ pub struct KnownWrite {
 /// The greatest write sequence that the table's snapshots tell of: that of the nearest ancestor which tells one, since
 /// other engines' snapshots do not.
 pub fn max_sequence(metadata: &TableMetadata) -> Option<i64> {
-    let parent = |snapshot: &&SnapshotRef| metadata.snapshot_by_id(snapshot.parent_snapshot_id()?);
-    let ancestors = std::iter::successors(metadata.current_snapshot(), parent);
     let told = |snapshot: &SnapshotRef| {
         let properties = &snapshot.summary().additional_properties;
         properties.get(MAX_SEQUENCE)?.parse().ok()
     };
-    let mut told = ancestors.take(metadata.snapshots().len()).filter_map(told);
-    told.next()
+    history(metadata).find_map(told)
 }
 
-/// The write of an idempotency key, if a snapshot that is still known has it.
+/// The current snapshot and those that it descends from, newest first, as far as they are known.
+fn history(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
+    let parent = |snapshot: &&SnapshotRef| metadata.snapshot_by_id(snapshot.parent_snapshot_id()?);
+    let ancestors = std::iter::successors(metadata.current_snapshot(), parent);
+    ancestors.take(metadata.snapshots().len())
+}
+
+/// The write of an idempotency key, if a snapshot that is still known and part of the table's history has it.
 pub fn known_write(metadata: &TableMetadata, key: &str) -> Option<KnownWrite> {
     let quoted = serde_json::to_string(key).ok()?;
-    metadata.snapshots().find_map(|snapshot| {
+    history(metadata).find_map(|snapshot| {
         let keys = snapshot
             .summary()
             .additional_properties

@@ -135,12 +135,7 @@ impl Footer {
 async fn load_metadata(input: &Input) -> Result<ParquetMetaData> {
     let corrupt = |error| input.corrupt(error);
     let size = input.size_bytes();
-    let tail = size.saturating_sub(input.footer_guess_bytes())..size;
-    let bytes = input
-        .read(std::slice::from_ref(&tail))
-        .await?
-        .pop()
-        .unwrap_or_default();
+    let (tail, bytes) = input.read_tail().await?;
     check_tail(&bytes, size).map_err(corrupt)?;
     let decoder = ParquetMetaDataPushDecoder::try_new(size).map_err(corrupt)?;
     let mut decoder = decoder.with_page_index_policy(PageIndexPolicy::Optional);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -20,6 +20,12 @@ use crate::model::ScanCounters;
 const LOCAL_GAP_BYTES: u64 = 16 << 10;
 /// The same for stores where a request costs more than the bytes between.
 const REMOTE_GAP_BYTES: u64 = 1 << 20;
+/// How much of a local file's end is read to find the footer.
+const LOCAL_TAIL_BYTES: u64 = 64 << 10;
+/// A local file of up to so many bytes is read as a whole with its footer.
+const LOCAL_WHOLE_BYTES: u64 = 128 << 10;
+/// The same two for stores.
+const REMOTE_TAIL_BYTES: u64 = 256 << 10;
 /// Requests in flight to a store for one read.
 const REMOTE_REQUESTS: usize = 8;
 
@@ -43,6 +49,8 @@ pub(super) struct Input {
     size_bytes: u64,
     version: Option<String>,
     source: Source,
+    /// All of it, once that was read.
+    whole: OnceLock<Bytes>,
     counters: Arc<ScanCounters>,
 }
 
@@ -79,6 +87,7 @@ impl Input {
             size_bytes,
             version: file.version.map(str::to_owned),
             source,
+            whole: OnceLock::new(),
             counters: Arc::clone(counters),
         })
     }
@@ -99,12 +108,20 @@ impl Input {
         self.size_bytes
     }
 
-    /// How much of the file's end to read at once when looking for its footer.
-    pub(super) fn footer_guess_bytes(&self) -> u64 {
-        match self.source {
-            Source::Local(_) => 64 << 10,
-            Source::Iceberg(..) | Source::Object(_) => 256 << 10,
+    /// The end of the file, which holds its footer; of a small file all of it, so that nothing has to be read again.
+    pub(super) async fn read_tail(&self) -> Result<(Range<u64>, Bytes)> {
+        let (tail, whole) = match self.source {
+            Source::Local(_) => (LOCAL_TAIL_BYTES, LOCAL_WHOLE_BYTES),
+            Source::Iceberg(..) | Source::Object(_) => (REMOTE_TAIL_BYTES, REMOTE_TAIL_BYTES),
+        };
+        let size = self.size_bytes;
+        let range = if size <= whole { 0 } else { size - tail }..size;
+        let read = self.read(std::slice::from_ref(&range)).await?.pop();
+        let bytes = read.unwrap_or_default();
+        if range.start == 0 {
+            self.whole.get_or_init(|| bytes.clone());
         }
+        Ok((range, bytes))
     }
 
     /// The error of a file whose content is wrong.
@@ -118,6 +135,14 @@ impl Input {
     /// Reads ranges, in any order and possibly overlapping; the answer is in the order of the question.
     pub(super) async fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.check(ranges)?;
+        if let Some(whole) = self.whole.get() {
+            let all = [0..self.size_bytes];
+            let whole = std::slice::from_ref(whole);
+            return ranges
+                .iter()
+                .map(|range| self.cut(range, &all, whole))
+                .collect();
+        }
         let gap = match self.source {
             Source::Local(_) => LOCAL_GAP_BYTES,
             Source::Iceberg(..) | Source::Object(_) => REMOTE_GAP_BYTES,

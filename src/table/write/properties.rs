@@ -26,7 +26,7 @@ impl FileStyle {
     /// statistics when it computes a file's bounds, so a truncated one would leave the bounds too narrow and hide rows.
     pub(super) fn properties(self, rows: usize) -> WriterProperties {
         let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_compression(self.compression())
             .set_statistics_truncate_length(None)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
         match self {
@@ -34,6 +34,15 @@ impl FileStyle {
             Self::LookedUp => looked_up(properties, rows),
         }
         .build()
+    }
+
+    /// A bucket is loaded while somebody waits: short chunks of many columns, for which setting zstd up takes longer than
+    /// decoding does.
+    fn compression(self) -> Compression {
+        match self {
+            Self::Scanned => Compression::ZSTD(ZstdLevel::default()),
+            Self::LookedUp => Compression::SNAPPY,
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::model::{
     KeyField, KeyType, OnlineDefinition, PartitionStrategy, TableName, Ttl, ViewVersion,
 };
 use crate::table::commit::{
-    Change, MAX_SEQUENCE, NewTable, commit_change, create_table_with, max_sequence,
+    Change, MAX_SEQUENCE, NewTable, commit_change, create_own_table, max_sequence,
 };
 use crate::table::entity_key::KeyEncoder;
 use crate::table::layout::PartitionBy;
@@ -91,7 +91,7 @@ impl Lab {
         };
         let properties = properties("shop", view, &definition, BUCKETS);
         let catalogs = self.tables.catalogs();
-        create_table_with(catalogs, &self.name, new, properties)
+        create_own_table(catalogs, &self.name, new, properties)
             .await
             .unwrap();
         let spec = PartitionSpec::unpartition_spec().into_unbound();
@@ -131,7 +131,7 @@ impl Lab {
             .unwrap();
         let summary = [(MAX_SEQUENCE.to_owned(), (self.next - 1).to_string())];
         self.change(Change {
-            added: BTreeMap::from([(spec.spec_id(), files)]),
+            added: BTreeMap::from([(spec.spec_id(), files.keep())]),
             summary: summary.into(),
             ..Change::default()
         })

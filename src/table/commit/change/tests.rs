@@ -31,6 +31,10 @@ impl TableCommitter for Breaking {
         }
         Ok(Outcome::Unknown("connection reset".to_owned()))
     }
+
+    async fn drop_unchanged(&self, base: &Table) -> Result<bool> {
+        self.inner.drop_unchanged(base).await
+    }
 }
 
 async fn new_table(catalogs: &Catalogs, name: &TableName) -> Table {
