@@ -30,11 +30,14 @@ def lab(start_lab: Callable[..., Lab]) -> Lab:
     return start_lab(fill, online={"partition_count": 8, "read_timeout_ms": 20_000})
 
 
-def write(lab: Lab, view: str, values: dict[int, float | None], at: datetime = NOW) -> dict[str, Any]:
+def write(
+    lab: Lab, view: str, values: dict[int, float | None], at: datetime = NOW, key_type: str = "INT64"
+) -> dict[str, Any]:
     """Store one value per id; return the server's answer."""
+    definition = {**DEFINITION, "join_keys": [{"name": "id", "type": key_type}]}
     times = pa.array([at] * len(values), pa.timestamp("us", "UTC"))
     table = pa.table({"id": list(values), "event_timestamp": times, "value": pa.array(values.values(), pa.float64())})
-    request = {"write": {"feature_view": view, "to": "online", "definition": DEFINITION}}
+    request = {"write": {"feature_view": view, "to": "online", "definition": definition}}
     writer, reader = lab.client.flight.do_put(command(request), table.schema)
     with writer:
         writer.write_table(table)
@@ -76,6 +79,15 @@ def test_values_past_the_ttl_are_left_out_unless_it_is_ignored(lab: Lab) -> None
     read = lab.client.get(request("old", [1], token=token, include_status=True))
     assert read.select(["value", "value__status"]).to_pylist() == [{"value": None, "value__status": "OUTSIDE_MAX_AGE"}]
     assert values(lab, "old", [1], token=token, ignore_ttl=True) == [1.0]
+
+
+def test_views_with_keys_of_two_widths_join_on_one_column(lab: Lab) -> None:
+    write(lab, "narrow", {1: 1.0}, key_type="INT32")
+    write(lab, "wide", {1: 2.0, 2**40: 3.0})
+    features = {"features": ["narrow:value", "wide:value"], "full_feature_names": True}
+    read = lab.client.get({"online": {**features, "entity_keys": {"id": [2**40, 1]}}})
+    assert read.column("narrow__value").to_pylist() == [None, 1.0]
+    assert read.column("wide__value").to_pylist() == [3.0, 2.0]
 
 
 def test_keys_may_come_as_arrow(lab: Lab) -> None:

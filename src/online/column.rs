@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// With fewer rows for each value that two bytes can tell apart, finding the values out is not worth the time.
 const ROWS_OF_U16: usize = 1 << 18;
 
+/// Rows that are tried first.
+const FIRST_ROWS: usize = 512;
+
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Column {
@@ -99,7 +102,11 @@ fn coded<K: ArrowDictionaryKeyType>(
     if !is_bytes && !data_type.is_primitive() {
         return None;
     }
+    // If its first rows have too many values, the whole has.
     let as_dictionary = DataType::Dictionary(Box::new(K::DATA_TYPE), Box::new(data_type.clone()));
+    if plain.len() > FIRST_ROWS {
+        cast(&plain.slice(0, FIRST_ROWS), &as_dictionary).ok()?;
+    }
     let mut dictionary = cast(plain, &as_dictionary).ok()?;
     shrink(&mut dictionary);
     let dictionary: &DictionaryArray<K> = dictionary.as_dictionary();

@@ -128,6 +128,14 @@ struct Winner {
 }
 
 impl LayerBuilder {
+    /// A builder with room for so many keys.
+    pub(super) fn with_room(keys: usize) -> Self {
+        Self {
+            table: HashTable::with_capacity(keys),
+            ..Self::default()
+        }
+    }
+
     /// Bytes of the rows that are held.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -181,7 +189,7 @@ impl LayerBuilder {
     pub(super) fn finish(self, budget: &Arc<Budget>) -> Result<Layer> {
         let mut winners: Vec<&Winner> = self.table.iter().collect();
         // In file order, which is key order: neighbours are read together.
-        winners.sort_unstable_by_key(|winner| (winner.chunk, winner.row));
+        winners.sort_unstable_by_key(|it| u64::from(it.chunk) << 32 | u64::from(it.row));
         let places: Vec<(usize, usize)> = winners
             .iter()
             .map(|winner| (winner.chunk as usize, winner.row as usize))
@@ -193,13 +201,12 @@ impl LayerBuilder {
             .collect();
         let packed =
             |value: fn(&Order) -> i64| Packed::new(&orders.iter().map(value).collect::<Vec<_>>());
-        let keys: BinaryArray = places
-            .iter()
-            .map(|(chunk, row)| Some(self.chunks[*chunk].keys.value(*row)))
-            .collect();
+        let no_keys = BinaryArray::new_null(0);
+        let keys = self.chunks.iter().map(|rows| &rows.keys).chain([&no_keys]);
+        let keys = gathered(keys.map(|keys| keys as &dyn Array), &places)?;
         let columns = self.gather(&places)?.into_iter().map(Column::new);
         let columns: Vec<Column> = columns.collect();
-        let keys = Keys::new(&keys, &hashes);
+        let keys = Keys::new(keys.as_binary(), &hashes);
         let times = [
             packed(|order| order.event_us),
             packed(|order| order.created_us.unwrap_or(NO_TIME)),
@@ -223,17 +230,20 @@ impl LayerBuilder {
 
     fn gather(&self, places: &[(usize, usize)]) -> Result<Vec<ArrayRef>> {
         let width = self.chunks.first().map_or(0, |rows| rows.columns.len());
-        (0..width)
-            .map(|column| {
-                let arrays: Vec<&dyn Array> = self
-                    .chunks
-                    .iter()
-                    .map(|rows| rows.columns[column].as_ref())
-                    .collect();
-                interleave(&arrays, places).map_err(Error::arrow("gather latest rows"))
-            })
-            .collect()
+        let column = |column: usize| {
+            let arrays = self.chunks.iter().map(|rows| rows.columns[column].as_ref());
+            gathered(arrays, places)
+        };
+        (0..width).map(column).collect()
     }
+}
+
+fn gathered<'a>(
+    arrays: impl Iterator<Item = &'a dyn Array>,
+    places: &[(usize, usize)],
+) -> Result<ArrayRef> {
+    let arrays: Vec<&dyn Array> = arrays.collect();
+    interleave(&arrays, places).map_err(Error::arrow("gather latest rows"))
 }
 
 impl Rows {

@@ -21,6 +21,8 @@ use crate::table::read::{ScanSpec, TableScan};
 const BATCH_ROWS: usize = 8192;
 /// Files read at a time by one load.
 const FILES_AT_ONCE: usize = 8;
+/// Keys that a builder has room for from the start, at most.
+const MOST_ROOM: usize = 1 << 20;
 /// Rows held while a part is built, before those that lost are let go.
 const HELD_BYTES: usize = 256 << 20;
 
@@ -34,11 +36,10 @@ pub(super) struct Loader {
 impl Loader {
     /// The latest rows of all keys in some files.
     pub(super) async fn part(&self, state: &State, files: Vec<Arc<FileEntry>>) -> Result<Part> {
-        // Each of these files is read once and whole, so that its footer is of no more use.
-        let footers = Arc::new(FooterCache::new(0));
-        let spec = spec(state, &state.columns, ScanFilter::default());
-        let scan = TableScan::of_files(&state.pinned, files, spec, footers)?;
-        let layer = self.latest(&scan, None).await?;
+        let rows: u64 = files.iter().map(|file| file.record_count).sum();
+        let room = usize::try_from(rows).unwrap_or(MOST_ROOM).min(MOST_ROOM);
+        let scan = whole_files(state, files)?;
+        let layer = self.latest(&scan, None, room).await?;
         let layers = match layer.rows() {
             0 => Vec::new(),
             _ => vec![Arc::new(layer)],
@@ -60,7 +61,7 @@ impl Loader {
         let spec = spec(state, &asked.columns, filter);
         let footers = Arc::clone(&self.footers);
         let scan = TableScan::of_files(&state.pinned, asked.files, spec, footers)?;
-        let layer = Arc::new(self.latest(&scan, Some(&keys)).await?);
+        let layer = Arc::new(self.latest(&scan, Some(&keys), 0).await?);
         Ok(Part::new(asked.columns, vec![layer], scan.report()))
     }
 
@@ -71,9 +72,7 @@ impl Loader {
         files: Vec<Arc<FileEntry>>,
         mut take: impl FnMut(Rows) + Send,
     ) -> Result<()> {
-        let footers = Arc::new(FooterCache::new(0));
-        let spec = spec(state, &state.columns, ScanFilter::default());
-        let scan = TableScan::of_files(&state.pinned, files, spec, footers)?;
+        let scan = whole_files(state, files)?;
         let mut all = rows(&scan);
         while let Some(rows) = all.try_next().await? {
             take(rows);
@@ -81,8 +80,14 @@ impl Loader {
         Ok(())
     }
 
-    async fn latest(&self, scan: &TableScan, keys: Option<&SortedKeys>) -> Result<Layer> {
-        let mut builder = LayerBuilder::default();
+    /// The latest rows of all keys, or of some; `room` of them are expected.
+    async fn latest(
+        &self,
+        scan: &TableScan,
+        keys: Option<&SortedKeys>,
+        room: usize,
+    ) -> Result<Layer> {
+        let mut builder = LayerBuilder::with_room(room);
         let mut all = rows(scan);
         while let Some(rows) = all.try_next().await? {
             match keys {
@@ -134,6 +139,12 @@ fn in_task<T: Send + 'static>(
     futures::stream::poll_fn(move |context| receiver.poll_recv(context))
         .chain(futures::stream::once(task).filter_map(failure))
         .boxed()
+}
+
+/// A scan of files that are read once and whole: their footers are of no more use.
+fn whole_files(state: &State, files: Vec<Arc<FileEntry>>) -> Result<TableScan> {
+    let spec = spec(state, &state.columns, ScanFilter::default());
+    TableScan::of_files(&state.pinned, files, spec, Arc::new(FooterCache::none()))
 }
 
 fn spec(state: &State, columns: &Columns, filter: ScanFilter) -> ScanSpec {

@@ -24,8 +24,12 @@ impl Packed {
         let base = values.iter().copied().min().unwrap_or(0);
         // No value is less than the base, so that the difference is exact as a number without sign.
         let spread = |value: &i64| value.wrapping_sub(base).cast_unsigned();
-        let unit = values.iter().map(spread).fold(0, gcd).max(1);
-        let offset = |value: &i64| spread(value) / unit;
+        let unit = common_unit(values.iter().map(spread));
+        // Mostly there is none, and dividing takes longer than all the rest.
+        let offset = |value: &i64| match unit {
+            1 => spread(value),
+            unit => spread(value) / unit,
+        };
         let offsets = match values.iter().map(offset).max().unwrap_or(0) {
             0 => Offsets::None,
             1..=0xff => Offsets::U8(narrow(values, offset)),
@@ -73,6 +77,18 @@ impl Packed {
 fn narrow<T: TryFrom<u64> + Default>(values: &[i64], offset: impl Fn(&i64) -> u64) -> Box<[T]> {
     let narrowed = |value| T::try_from(offset(value)).unwrap_or_default();
     values.iter().map(narrowed).collect()
+}
+
+/// The greatest number that divides all of some.
+fn common_unit(spreads: impl IntoIterator<Item = u64>) -> u64 {
+    let mut unit = 0;
+    for spread in spreads {
+        unit = gcd(unit, spread);
+        if unit == 1 {
+            break;
+        }
+    }
+    unit.max(1)
 }
 
 fn gcd(mut a: u64, mut b: u64) -> u64 {

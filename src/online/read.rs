@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 use crate::table::entity_key::{key_column, key_hash};
 use crate::table::files::FileEntry;
 
+/// So many keys are looked for in files before their buckets are loaded.
+const FEW_KEYS: usize = 4;
+
 /// What was found for each requested row.
 pub(super) struct ViewRows {
     /// Layers that rows are in.
@@ -115,7 +118,8 @@ impl Read<'_> {
                 (None, false) => files.extend(self.state.files.shared.iter().cloned()),
             }
         }
-        self.gather_buckets(&mut files).await?;
+        let are_few = keys.hashes.len() <= FEW_KEYS;
+        self.gather_buckets(are_few, &mut files).await?;
         if files.is_empty() {
             return Ok(());
         }
@@ -133,21 +137,30 @@ impl Read<'_> {
         self.shared = Some(part);
     }
 
-    /// Parts of the buckets; `files` gets those of buckets that are not kept in memory.
-    async fn gather_buckets(&mut self, files: &mut Vec<Arc<FileEntry>>) -> Result<()> {
+    /// Parts of the buckets; `files` gets those of buckets that are not kept in memory, or that are asked for the first
+    /// time and for few keys: finding these takes a part of the time of loading the bucket, and most that are asked for
+    /// once are not asked for again soon.
+    async fn gather_buckets(
+        &mut self,
+        are_few: bool,
+        files: &mut Vec<Arc<FileEntry>>,
+    ) -> Result<()> {
         let mut missing = Vec::new();
         for bucket in &self.trace.buckets {
             let own = &self.state.files.by_bucket[*bucket];
             if own.is_empty() {
                 continue;
             }
-            match self.state.buckets[*bucket].resident() {
-                Some(part) => {
-                    self.trace.hits += 1;
-                    self.parts.insert(*bucket, part);
-                }
-                None if self.view.table.keeps_buckets(self.state) => missing.push(*bucket),
-                None => files.extend(own.iter().cloned()),
+            let slot = &self.state.buckets[*bucket];
+            if let Some(part) = slot.resident() {
+                self.trace.hits += 1;
+                self.parts.insert(*bucket, part);
+            } else if self.view.table.keeps_buckets(self.state)
+                && !(are_few && slot.is_asked_first())
+            {
+                missing.push(*bucket);
+            } else {
+                files.extend(own.iter().cloned());
             }
         }
         let loads = missing

@@ -1,5 +1,6 @@
 //! The place of something that is loaded when it is first asked for: empty, being loaded by one loader, or resident.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -16,6 +17,7 @@ type Loading<T> = Shared<BoxFuture<'static, Result<Arc<T>, Arc<Error>>>>;
 pub(super) struct Slot<T = Part> {
     held: ArcSwapOption<T>,
     loading: Mutex<Option<Loading<T>>>,
+    asked: AtomicBool,
 }
 
 impl<T> Default for Slot<T> {
@@ -23,6 +25,7 @@ impl<T> Default for Slot<T> {
         Self {
             held: ArcSwapOption::empty(),
             loading: Mutex::default(),
+            asked: AtomicBool::new(false),
         }
     }
 }
@@ -32,7 +35,13 @@ impl<T: Send + Sync + 'static> Slot<T> {
         Self {
             held: ArcSwapOption::from_pointee(held),
             loading: Mutex::default(),
+            asked: AtomicBool::new(true),
         }
+    }
+
+    /// Whether nobody has asked this before.
+    pub(super) fn is_asked_first(&self) -> bool {
+        !self.asked.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn resident(&self) -> Option<Arc<T>> {

@@ -3,15 +3,21 @@
 mod lab;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Int8Type;
+use async_trait::async_trait;
 use futures::FutureExt;
 use proptest::prelude::*;
 use rstest::rstest;
 
+use super::assemble::as_begun;
 use crate::clock;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{PartitionStrategy, WriteToken};
+use crate::registry::{Registry, RegistryReader};
 use lab::{Lab, Row, Settings};
 
 const KEYS: i64 = 12;
@@ -167,10 +173,15 @@ async fn one_key_reads_files_of_one_bucket() {
     lab.restart();
     let cold = lab.explain(&[3]).await;
     assert!(cold.contains("in 1 of 4 buckets"), "{cold}");
-    assert!(
-        cold.contains("files: 6 total, 3 pruned by bucket, 3 considered (1 of the buckets, 2 of any key), 3 read"),
-        "{cold}"
-    );
+    assert!(cold.contains("1 loaded now, 1 by key"), "{cold}");
+    let considered =
+        "files: 6 total, 3 pruned by bucket, 3 considered (1 of the buckets, 2 of any key)";
+    assert!(cold.contains(&format!("{considered}, 3 read")), "{cold}");
+    // What is asked for again is loaded.
+    let again = lab.explain(&[3]).await;
+    let loaded = "1 parts in memory, 1 loaded now, 0 by key";
+    assert!(again.contains(loaded), "{again}");
+    assert!(again.contains(&format!("{considered}, 1 read")), "{again}");
     let warm = lab.explain(&[3]).await;
     assert!(warm.contains("2 parts in memory, 0 loaded now"), "{warm}");
     assert!(warm.contains(", 0 read"), "{warm}");
@@ -246,6 +257,83 @@ async fn tries_that_are_given_up_make_progress() {
     assert_eq!(
         by_impatient_tries(&lab, &[3], token).await,
         [Some((2, 3.0))]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_others_made_anew_is_read_with_its_token() {
+    let lab = Lab::new(Settings::default()).await;
+    let old = lab.write(&lab::rows(0..3, 9)).await;
+    assert_eq!(lab.read(&[1], old).await.unwrap(), [Some((9, 1.0))]);
+    lab.drop_tables().await;
+    let new = lab.write(&lab::rows(1..2, 5)).await;
+    assert_eq!(
+        lab.read(&[1, 2], new).await.unwrap(),
+        [Some((5, 1.0)), None]
+    );
+}
+
+/// Definitions that can be read, or not, as the test says.
+#[derive(Debug, Default)]
+struct Moody(Mutex<Option<Arc<Registry>>>);
+
+impl Moody {
+    fn say(&self, project: Option<&str>) {
+        let registry = project.map(|project| Arc::new(Registry::new(project, [], [], [])));
+        *self.0.lock().unwrap() = registry;
+    }
+}
+
+#[async_trait]
+impl RegistryReader for Moody {
+    async fn current(&self) -> Result<Arc<Registry>> {
+        let said = self.0.lock().unwrap().clone();
+        said.ok_or_else(|| Error::InvalidDefinitions {
+            origin: "features.toml".to_owned(),
+            message: "it is being written".to_owned(),
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_definitions_stay_while_they_cannot_be_read() {
+    let registry = Arc::new(Moody::default());
+    let shared: Arc<dyn RegistryReader> = Arc::<Moody>::clone(&registry);
+    let reader = lab::reader_of(&shared);
+    let project = async || {
+        let known = reader.definitions(None).await.unwrap();
+        known.map(|registry| registry.project().to_owned())
+    };
+    assert_eq!(project().await, None);
+    registry.say(Some("shop"));
+    // That there are none is remembered, too: a read does not ask each time.
+    assert_eq!(project().await, None);
+    reader.refresh().await;
+    assert_eq!(project().await.as_deref(), Some("shop"));
+    registry.say(None);
+    reader.refresh().await;
+    assert_eq!(project().await.as_deref(), Some("shop"));
+    registry.say(Some("mall"));
+    reader.refresh().await;
+    assert_eq!(project().await.as_deref(), Some("mall"));
+}
+
+#[test]
+fn a_channel_does_not_go_on_with_other_types() {
+    let column = |values: ArrayRef| RecordBatch::try_from_iter([("value", values)]).unwrap();
+    let small = column(Arc::new(Int32Array::from(vec![1])));
+    let large = column(Arc::new(Int64Array::from(vec![1])));
+    let begun = small.schema();
+    assert_eq!(as_begun(&small, &begun).unwrap(), small);
+    let error = as_begun(&large, &begun).unwrap_err();
+    assert!(error.to_string().contains("open a new one"), "{error}");
+    // The schema that was sent has dictionaries' values.
+    let names: StringArray = ["a", "b"].into_iter().map(Some).collect();
+    let names = column(Arc::new(names));
+    let coded: DictionaryArray<Int8Type> = ["a", "b"].into_iter().collect();
+    assert_eq!(
+        as_begun(&column(Arc::new(coded)), &names.schema()).unwrap(),
+        names
     );
 }
 

@@ -7,6 +7,7 @@
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, TimestampSecondType};
+use murmurhash32::murmurhash3_with_seed;
 
 use crate::error::{Error, Result};
 use crate::model::{DUMMY_KEY, KeyField, KeyType};
@@ -193,9 +194,7 @@ pub fn key_column(key: &KeyField, column: &ArrayRef) -> Result<ArrayRef> {
 
 /// The hash of an entity key that its bucket is made of.
 pub fn key_hash(entity_key: &[u8]) -> u32 {
-    let mut bytes = entity_key;
-    // Reading from memory cannot fail.
-    murmur3::murmur3_32(&mut bytes, 0).unwrap_or_default() & 0x7fff_ffff
+    murmurhash3_with_seed::<0>(entity_key) & 0x7fff_ffff
 }
 
 /// The bucket of an entity key among `buckets`, as every other engine computes it.

@@ -1,8 +1,10 @@
 //! Online tables through a real connection: the binary form of every request, and channels that nobody closes.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Float64Type;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::encode::FlightDataEncoderBuilder;
@@ -196,4 +198,70 @@ async fn channels_end_when_the_server_does() {
     // A call that the end of the drain cuts off would end in an error.
     assert!(matches!(ended, Ok(None)), "{ended:?}");
     stopped.unwrap();
+}
+
+/// Rows of a megabyte each.
+fn large(keys: impl Iterator<Item = i64>) -> impl Iterator<Item = RecordBatch> {
+    let bytes = vec![7_u8; 1 << 20];
+    keys.map(move |key| {
+        let row = rows([(key, 1, 0.0)]);
+        let blob: ArrayRef = Arc::new(BinaryArray::from_vec(vec![&bytes]));
+        let (schema, own) = (row.schema(), row.columns().iter().cloned());
+        let columns = schema.fields().iter().map(|it| it.name().as_str()).zip(own);
+        RecordBatch::try_from_iter(columns.chain([("blob", blob)])).unwrap()
+    })
+}
+
+fn parquet_files(folder: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    paths
+        .map(|path| match path.is_dir() {
+            true => parquet_files(&path),
+            false => usize::from(path.extension().is_some_and(|it| it == "parquet")),
+        })
+        .sum()
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..2_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never came to {what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_write_leaves_nothing() {
+    let store = Store::without_table();
+    let server = store.serve().await;
+    let mut client = server.client().await;
+    let command = encoded(Kind::Write(WriteRequest {
+        feature_view: "speeds".to_owned(),
+        to: "online".to_owned(),
+        idempotency_key: Some("first".to_owned()),
+        definition: Some(definition()),
+    }));
+    // More than the server holds before it writes the first file, and then no end.
+    let data = FlightDataEncoderBuilder::new()
+        .with_flight_descriptor(Some(FlightDescriptor::new_cmd(command)))
+        .build(stream::iter(large(0..80).map(Ok)).chain(stream::pending()));
+    let call = tokio::spawn(async move {
+        let _open = client.do_put(data).await;
+        std::future::pending::<()>().await;
+    });
+    let files = || parquet_files(store.path());
+    until("files of the first rows", || files() > 0).await;
+    call.abort();
+    until("no files", || files() == 0).await;
+    let mut client = server.client().await;
+    let written = write(&mut client, rows([(1, 1, 0.5)])).await;
+    assert_eq!(
+        (&written["rows"], &written["replayed"]),
+        (&json!(1), &json!(false))
+    );
 }

@@ -1,5 +1,6 @@
 //! A table that is written, folded and read as a server does it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,6 +15,7 @@ use indicatif::ProgressBar;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::catalog::Catalogs;
 use crate::catalog::tests::local;
 use crate::clock::ManualClock;
 use crate::config::{OnlineConfig, SourcesConfig};
@@ -22,7 +24,8 @@ use crate::ingest::{Ingest, Rows};
 use crate::maintenance::Maintenance;
 use crate::model::{
     DeclaredFeature, FeatureRef, FeatureSelection, KeyField, KeyType, OnlineDefinition, OnlineKeys,
-    OnlineRequest, PartitionStrategy, Ttl, ViewVersion, WriteRequest, WriteTarget, WriteToken,
+    OnlineRequest, PartitionStrategy, TeardownRequest, Ttl, ViewVersion, WriteRequest, WriteTarget,
+    WriteToken,
 };
 use crate::online::{OnlineReader, OnlineSources};
 use crate::registry::{RegistryReader, TomlRegistry};
@@ -123,6 +126,16 @@ impl Lab {
         self.ingest.write_view(request, rows).await.unwrap().token
     }
 
+    /// Drops all tables, of which the reader is not told.
+    pub(super) async fn drop_tables(&self) {
+        let request = TeardownRequest {
+            project: Some(PROJECT.to_owned()),
+            ..TeardownRequest::default()
+        };
+        let dropped = self.ingest.teardown(request).await.unwrap().dropped;
+        assert!(!dropped.is_empty());
+    }
+
     pub(super) async fn fold(&self) {
         let name = self
             .reader
@@ -192,6 +205,21 @@ fn reader(
         clock: Arc::<ManualClock>::clone(clock),
     };
     OnlineReader::try_new(config, sources).unwrap()
+}
+
+/// A reader of no tables, with these definitions.
+pub(super) fn reader_of(registry: &Arc<dyn RegistryReader>) -> Arc<OnlineReader> {
+    let tables = Tables::new(
+        Catalogs::connect(&BTreeMap::new()).unwrap(),
+        TableCacheConfig::default(),
+    );
+    let clock = Arc::new(ManualClock::new(UNIX_EPOCH));
+    reader(
+        &OnlineConfig::default(),
+        &Arc::new(tables),
+        registry,
+        &clock,
+    )
 }
 
 pub(super) fn runtime() -> Runtime {

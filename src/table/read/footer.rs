@@ -27,7 +27,7 @@ const TAIL_BYTES: usize = 8;
 /// Parsed footers by path and version, bounded in bytes. Concurrent requests for one file parse it once.
 #[derive(Debug)]
 pub struct FooterCache {
-    footers: Cache<String, Arc<Footer>>,
+    footers: Option<Cache<String, Arc<Footer>>>,
 }
 
 impl FooterCache {
@@ -36,18 +36,24 @@ impl FooterCache {
         let weigh = |path: &String, footer: &Arc<Footer>| {
             u32::try_from(path.len().saturating_add(footer.weight)).unwrap_or(u32::MAX)
         };
+        let cache = Cache::builder().max_capacity(max_bytes).weigher(weigh);
         Self {
-            footers: Cache::builder()
-                .max_capacity(max_bytes)
-                .weigher(weigh)
-                .build(),
+            footers: Some(cache.build()),
         }
     }
 
+    /// A cache that keeps nothing, for files that are read whole: their page indexes are not even parsed.
+    pub fn none() -> Self {
+        Self { footers: None }
+    }
+
     pub(super) async fn get(&self, input: &Input) -> Result<Arc<Footer>> {
-        match self
-            .footers
-            .try_get_with_by_ref(input.identity().as_ref(), Footer::load(input))
+        let Some(footers) = &self.footers else {
+            return Footer::load(input, PageIndexPolicy::Skip).await;
+        };
+        let load = Footer::load(input, PageIndexPolicy::Optional);
+        match footers
+            .try_get_with_by_ref(input.identity().as_ref(), load)
             .await
         {
             Ok(footer) => Ok(footer),
@@ -86,8 +92,8 @@ pub(super) struct Footer {
 }
 
 impl Footer {
-    pub(super) async fn load(input: &Input) -> Result<Arc<Self>> {
-        let metadata = load_metadata(input).await?;
+    pub(super) async fn load(input: &Input, pages: PageIndexPolicy) -> Result<Arc<Self>> {
+        let metadata = load_metadata(input, pages).await?;
         Self::try_new(metadata)
             .map(Arc::new)
             .map_err(|error| input.corrupt(error))
@@ -132,13 +138,13 @@ impl Footer {
     }
 }
 
-async fn load_metadata(input: &Input) -> Result<ParquetMetaData> {
+async fn load_metadata(input: &Input, pages: PageIndexPolicy) -> Result<ParquetMetaData> {
     let corrupt = |error| input.corrupt(error);
     let size = input.size_bytes();
     let (tail, bytes) = input.read_tail().await?;
     check_tail(&bytes, size).map_err(corrupt)?;
     let decoder = ParquetMetaDataPushDecoder::try_new(size).map_err(corrupt)?;
-    let mut decoder = decoder.with_page_index_policy(PageIndexPolicy::Optional);
+    let mut decoder = decoder.with_page_index_policy(pages);
     decoder.push_range(tail, bytes).map_err(corrupt)?;
     loop {
         match decoder.try_decode().map_err(corrupt)? {

@@ -22,9 +22,9 @@ const LOCAL_GAP_BYTES: u64 = 16 << 10;
 const REMOTE_GAP_BYTES: u64 = 1 << 20;
 /// How much of a local file's end is read to find the footer.
 const LOCAL_TAIL_BYTES: u64 = 64 << 10;
-/// A local file of up to so many bytes is read as a whole with its footer.
+/// A local file of up to so many bytes is read as it is opened: waiting for another thread takes longer than reading.
 const LOCAL_WHOLE_BYTES: u64 = 128 << 10;
-/// The same two for stores.
+/// How much of a stored file's end is read to find the footer; of a smaller one, that is all.
 const REMOTE_TAIL_BYTES: u64 = 256 << 10;
 /// Requests in flight to a store for one read.
 const REMOTE_REQUESTS: usize = 8;
@@ -71,8 +71,15 @@ impl Input {
             Some(path) => open_local(path, file).await?,
             None => None,
         };
+        let whole = OnceLock::new();
         let (source, size_bytes) = match (local, store) {
-            (Some((opened, length)), _) => (Source::Local(Arc::new(opened)), length),
+            (Some(Opened { file, length, all }), _) => {
+                if let Some(all) = all {
+                    ScanCounters::add(&counters.bytes_read, length);
+                    whole.get_or_init(|| all);
+                }
+                (Source::Local(Arc::new(file)), length)
+            }
             (None, FileStore::Iceberg(file_io)) => {
                 let reader = open_stored(file, file_io).await?;
                 (Source::Iceberg(reader, file_io.clone()), file.size_bytes)
@@ -87,7 +94,7 @@ impl Input {
             size_bytes,
             version: file.version.map(str::to_owned),
             source,
-            whole: OnceLock::new(),
+            whole,
             counters: Arc::clone(counters),
         })
     }
@@ -110,12 +117,15 @@ impl Input {
 
     /// The end of the file, which holds its footer; of a small file all of it, so that nothing has to be read again.
     pub(super) async fn read_tail(&self) -> Result<(Range<u64>, Bytes)> {
-        let (tail, whole) = match self.source {
-            Source::Local(_) => (LOCAL_TAIL_BYTES, LOCAL_WHOLE_BYTES),
-            Source::Iceberg(..) | Source::Object(_) => (REMOTE_TAIL_BYTES, REMOTE_TAIL_BYTES),
+        let tail = match self.source {
+            Source::Local(_) => LOCAL_TAIL_BYTES,
+            Source::Iceberg(..) | Source::Object(_) => REMOTE_TAIL_BYTES,
         };
         let size = self.size_bytes;
-        let range = if size <= whole { 0 } else { size - tail }..size;
+        let range = match self.whole.get() {
+            Some(_) => 0..size,
+            None => size.saturating_sub(tail)..size,
+        };
         let read = self.read(std::slice::from_ref(&range)).await?.pop();
         let bytes = read.unwrap_or_default();
         if range.start == 0 {
@@ -287,15 +297,29 @@ fn local_path(location: &str) -> Option<&str> {
     (cfg!(unix) && path.starts_with('/')).then_some(path)
 }
 
+/// A local file.
+struct Opened {
+    file: File,
+    length: u64,
+    /// What is in it, if that is little.
+    all: Option<Bytes>,
+}
+
 /// `None` where no such local file exists, as is the case for tables in memory.
-async fn open_local(path: &str, file: FileRef<'_>) -> Result<Option<(File, u64)>> {
+async fn open_local(path: &str, file: FileRef<'_>) -> Result<Option<Opened>> {
     let owned = path.to_owned();
-    let open =
-        move || File::open(owned).and_then(|opened| opened.metadata().map(|known| (opened, known)));
+    let open = move || -> std::io::Result<(Metadata, Opened)> {
+        let file = File::open(owned)?;
+        let metadata = file.metadata()?;
+        let length = metadata.len();
+        let read = || read_exact(&file, &(0..length));
+        let all = (length <= LOCAL_WHOLE_BYTES).then(read).transpose()?;
+        Ok((metadata, Opened { file, length, all }))
+    };
     match tokio::task::spawn_blocking(open).await {
-        Ok(Ok((opened, metadata))) => {
+        Ok(Ok((metadata, opened))) => {
             check_version(file, &metadata)?;
-            Ok(Some((opened, metadata.len())))
+            Ok(Some(opened))
         }
         Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
         Ok(Err(error)) => Err(Error::StorageUnavailable {

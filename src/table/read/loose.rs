@@ -8,7 +8,7 @@ use futures::Stream;
 use parquet::DecodeResult;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
 use super::footer::Footer;
 use super::group::OpenFile;
@@ -27,7 +27,7 @@ impl LooseFile {
     /// Opens a file and reads its footer.
     pub(in crate::table) async fn open(store: &FileStore, file: FileRef<'_>) -> Result<Self> {
         let input = Input::open(file, store, &Arc::new(ScanCounters::default())).await?;
-        let footer = Footer::load(&input).await?;
+        let footer = Footer::load(&input, PageIndexPolicy::Optional).await?;
         Ok(Self(OpenFile { input, footer }))
     }
 

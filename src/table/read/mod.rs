@@ -7,10 +7,11 @@
 //!
 //! - `store`, `input`, `footer`, `group`: bytes, metadata, decoding of one row group.
 //! - `file_schema`, `columns`, `adapt`, `types`: from a file's columns to the table's.
-//! - `prune`, `deletes`: rows that do not matter and rows that are gone.
+//! - `prune`, `bloom`, `deletes`: rows that do not matter and rows that are gone.
 //! - `stream`, `fetch`, `units`: the two ways to read, and how the work is shared out.
 
 mod adapt;
+mod bloom;
 mod columns;
 mod deletes;
 mod fetch;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use iceberg::spec::{PrimitiveType, Schema};
-use parquet::basic::{ColumnOrder, SortOrder};
+use parquet::basic::{ColumnOrder, SortOrder, Type as PhysicalType};
+use parquet::bloom_filter::Sbbf;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::Statistics;
@@ -35,7 +36,31 @@ pub(super) struct FileFilter {
 struct Condition {
     leaf: usize,
     order: ColumnOrder,
+    physical: PhysicalType,
     wanted: Wanted,
+}
+
+/// Keys that are looked for in Bloom filters, as the file has them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum FewKeys<'a> {
+    Int32(&'a [i64]),
+    Int64(&'a [i64]),
+    Bytes(&'a [Box<[u8]>]),
+}
+
+impl FewKeys<'_> {
+    /// Whether one of them may be in a filter.
+    pub(super) fn any_in(self, filter: &Sbbf) -> bool {
+        match self {
+            // A key that the file's type cannot hold is not there.
+            Self::Int32(keys) => {
+                let mut narrow = keys.iter().filter_map(|key| i32::try_from(*key).ok());
+                narrow.any(|key| filter.check(&key))
+            }
+            Self::Int64(keys) => keys.iter().any(|key| filter.check(key)),
+            Self::Bytes(keys) => keys.iter().any(|key| filter.check(&**key)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -88,10 +113,11 @@ impl FileFilter {
                 .clone();
             Some((leaf, wanted_keys(&key.values, &target, data_type)?))
         });
-        let order = |leaf| metadata.file_metadata().column_order(leaf);
+        let leaves = metadata.file_metadata();
         let condition = |(leaf, wanted)| Condition {
             leaf,
-            order: order(leaf),
+            order: leaves.column_order(leaf),
+            physical: leaves.schema_descr().column(leaf).physical_type(),
             wanted,
         };
         Self {
@@ -113,6 +139,15 @@ impl FileFilter {
             }) => Verdict::ByTime,
             Some(_) => Verdict::ByKey,
         }
+    }
+
+    /// The keys on each leaf, where they are at most so many and can be looked for by their bytes.
+    pub(super) fn few_keys(&self, most: usize) -> impl Iterator<Item = (usize, FewKeys<'_>)> {
+        let conditions = self.conditions.iter();
+        conditions.filter_map(move |condition| {
+            let (count, keys) = condition.keys()?;
+            (count <= most).then_some((condition.leaf, keys))
+        })
     }
 
     /// The rows of a row group, counted from its start, whose pages can matter; `None` for all of them.
@@ -182,6 +217,23 @@ fn wanted_keys(keys: &SortedKeys, target: &PrimitiveType, file: &DataType) -> Op
 }
 
 impl Condition {
+    /// The number of keys, and the keys as the file has them.
+    fn keys(&self) -> Option<(usize, FewKeys<'_>)> {
+        match (&self.wanted, self.physical) {
+            (Wanted::Ints(keys, Scale::Times(1)), PhysicalType::INT32) => {
+                Some((keys.len(), FewKeys::Int32(keys)))
+            }
+            (Wanted::Ints(keys, Scale::Times(1)), PhysicalType::INT64) => {
+                Some((keys.len(), FewKeys::Int64(keys)))
+            }
+            (
+                Wanted::Bytes(keys),
+                PhysicalType::BYTE_ARRAY | PhysicalType::FIXED_LEN_BYTE_ARRAY,
+            ) => Some((keys.len(), FewKeys::Bytes(keys))),
+            _ => None,
+        }
+    }
+
     fn may_hold(&self, chunk: &ColumnChunkMetaData) -> bool {
         let Some(statistics) = chunk.statistics() else {
             return true;
@@ -420,6 +472,7 @@ mod tests {
         let condition = |order| Condition {
             leaf: 0,
             order,
+            physical: PhysicalType::INT64,
             wanted: keys(&[1]),
         };
         let far = (Some(5), Some(6));
@@ -437,6 +490,7 @@ mod tests {
         let text = |order| Condition {
             leaf: 0,
             order,
+            physical: PhysicalType::BYTE_ARRAY,
             wanted: Wanted::Bytes(vec![Box::from([1_u8])].into()),
         };
         let bounds = (Some(&[5_u8][..]), Some(&[6_u8][..]));

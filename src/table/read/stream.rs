@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::Scan;
 use super::adapt;
+use super::bloom;
 use super::columns::{FilePlan, partition_values};
 use super::deletes::FileDeletes;
 use super::group::{GroupRows, OpenFile, RowNumbers};
@@ -70,7 +71,7 @@ async fn in_background<T: Send + 'static>(
 /// The row groups of a unit that can matter.
 async fn plan_unit(scan: Arc<Scan>, unit: ScanUnit) -> Result<Vec<(Arc<DataFile>, GroupRows)>> {
     let (entry, file) = scan.open_data(unit.file).await?;
-    let groups = plan_groups(&scan, &unit, &file);
+    let groups = plan_groups(&scan, &unit, &file).await?;
     if groups.is_empty() {
         return Ok(Vec::new());
     }
@@ -99,7 +100,7 @@ async fn plan_unit(scan: Arc<Scan>, unit: ScanUnit) -> Result<Vec<(Arc<DataFile>
         .collect())
 }
 
-fn plan_groups(scan: &Scan, unit: &ScanUnit, file: &OpenFile) -> Vec<GroupRows> {
+async fn plan_groups(scan: &Scan, unit: &ScanUnit, file: &OpenFile) -> Result<Vec<GroupRows>> {
     let metadata = file.footer.metadata();
     let schema = file.footer.schema.with_ids(&scan.place.field_ids);
     let filter = FileFilter::new(&scan.filter, &scan.place.schema, &schema, metadata);
@@ -121,13 +122,19 @@ fn plan_groups(scan: &Scan, unit: &ScanUnit, file: &OpenFile) -> Vec<GroupRows> 
                     span,
                     wanted: filter.pages(metadata, group, rows),
                 };
-                let pruned = rows.span.end - rows.span.start - rows.count();
-                ScanCounters::add(&counters.rows_pruned_by_page, pruned);
                 kept.push(rows);
             }
         }
     }
-    kept
+    let candidates = kept.len();
+    let kept = bloom::with_keys(file, &filter, kept).await?;
+    let absent = (candidates - kept.len()) as u64;
+    ScanCounters::add(&counters.row_groups_pruned_by_key, absent);
+    for rows in &kept {
+        let pruned = rows.span.end - rows.span.start - rows.count();
+        ScanCounters::add(&counters.rows_pruned_by_page, pruned);
+    }
+    Ok(kept)
 }
 
 /// Where a row group lies in its file, to put it into exactly one unit.

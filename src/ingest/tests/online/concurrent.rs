@@ -1,6 +1,8 @@
 //! Writers beside each other, in this process and in others.
 
 use futures::future::join_all;
+use iceberg::TableUpdate;
+use iceberg::spec::{SnapshotReference, SnapshotRetention};
 use proptest::prelude::*;
 
 use super::*;
@@ -74,6 +76,32 @@ async fn a_key_is_written_once() {
     assert!(again.replayed);
     assert_eq!(integers(&lab.stored().await, "row_id").len(), 5);
     assert_eq!(lab.base.data_files(), 1);
+}
+
+/// As after a rollback, or where another engine has set the table back.
+#[tokio::test]
+async fn a_key_counts_only_while_its_rows_are_there() {
+    let lab = Lab::new().await;
+    let first = lab.write(keyed("first"), drivers(0..1)).await.unwrap();
+    lab.write(keyed("second"), drivers(1..2)).await.unwrap();
+    let back = TableUpdate::SetSnapshotRef {
+        ref_name: "main".to_owned(),
+        reference: SnapshotReference::new(
+            first.snapshot.unwrap().0,
+            SnapshotRetention::branch(None, None, None),
+        ),
+    };
+    let change = Change {
+        updates: vec![back],
+        ..Change::default()
+    };
+    let name = named("online.shop_stats");
+    let set_back = commit_change(lab.base.tables.catalogs(), &name, |_| Ok(change.clone()));
+    set_back.await.unwrap();
+    let again = lab.write(keyed("second"), drivers(1..2)).await.unwrap();
+    let known = lab.write(keyed("first"), drivers(0..1)).await.unwrap();
+    assert!(!again.replayed && known.replayed);
+    assert_eq!(integers(&lab.stored().await, "row_id"), [0, 1]);
 }
 
 #[tokio::test]

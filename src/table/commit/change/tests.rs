@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::catalog::tests::local;
-use crate::table::commit::{NewTable, create_table};
+use crate::table::commit::{NewTable, create_table, drop_if_unchanged};
 use crate::table::write::write;
 
 /// A database whose connection breaks after it was told to commit, or before.
@@ -107,4 +107,20 @@ async fn a_commit_that_is_not_found_is_not_called_a_failure() {
         "{error}"
     );
     assert_eq!(snapshots, 0);
+}
+
+#[tokio::test]
+async fn a_created_table_goes_only_while_it_is_as_it_was_created() {
+    let folder = TempDir::new().unwrap();
+    let catalogs = local(folder.path());
+    let name = TableName::parse("default", "t.stats").unwrap();
+    let created = new_table(&catalogs, &name).await;
+    let change = one_row(&created).await;
+    let committed = commit_change(&catalogs, &name, |_| Ok(change.clone())).await;
+    committed.unwrap();
+    drop_if_unchanged(&catalogs, &name, &created).await.unwrap();
+    let table = catalogs.load_table(&name).await.unwrap();
+    drop_if_unchanged(&catalogs, &name, &table).await.unwrap();
+    let gone = catalogs.load_table(&name).await;
+    assert!(matches!(gone, Err(Error::TableNotFound { .. })));
 }

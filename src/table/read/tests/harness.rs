@@ -30,6 +30,7 @@ pub(super) struct Layout {
     pub(super) statistics: EnabledStatistics,
     pub(super) offset_index: bool,
     pub(super) dictionary: bool,
+    pub(super) bloom: bool,
     pub(super) ids: bool,
 }
 
@@ -41,6 +42,7 @@ impl Default for Layout {
             statistics: EnabledStatistics::Page,
             offset_index: true,
             dictionary: true,
+            bloom: false,
             ids: true,
         }
     }
@@ -55,6 +57,7 @@ impl Layout {
             .set_statistics_enabled(self.statistics)
             .set_offset_index_disabled(!self.offset_index)
             .set_dictionary_enabled(self.dictionary)
+            .set_bloom_filter_enabled(self.bloom)
             .build()
     }
 }

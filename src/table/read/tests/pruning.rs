@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use bytes::Bytes;
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 use parquet::file::properties::EnabledStatistics;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::super::ScanSpec;
 use super::harness::{Layout, Table, addresses_of, collect, fetched, whole};
@@ -33,12 +35,7 @@ fn table(layout: &Layout) -> Table {
         ),
         Arc::new(
             (0..ROWS)
-                .map(|row| {
-                    Some(format!(
-                        "{:x}",
-                        (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-                    ))
-                })
+                .map(|row| Some(String::from_utf8(payload(row).into_vec()).unwrap()))
                 .collect::<StringArray>(),
         ),
     ];
@@ -181,6 +178,66 @@ async fn without_statistics_everything_is_read() {
         (rows.len() as i64, report.row_groups_pruned.total()),
         (ROWS, 0)
     );
+}
+
+/// Bloom filters, and nothing else that tells row groups apart.
+fn filtered() -> Layout {
+    Layout {
+        statistics: EnabledStatistics::None,
+        bloom: true,
+        ..layout()
+    }
+}
+
+/// The payload of a row.
+fn payload(row: i64) -> Box<[u8]> {
+    let hash = (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    format!("{hash:x}").into_bytes().into()
+}
+
+#[tokio::test]
+async fn few_keys_are_looked_for_in_bloom_filters() {
+    let table = table(&filtered());
+    let (rows, report) = scanned(&table, ids(&[150, 7777, i64::MAX])).await;
+    let groups: Vec<u64> = rows.iter().map(|row| row / 1000).collect();
+    assert!(groups.contains(&0) && groups.contains(&7));
+    // Filters may err, on this side only.
+    assert!(report.row_groups_pruned.by_key >= 5, "{report:?}");
+    let text = |row| ScanFilter {
+        timestamp: None,
+        keys: vec![KeyFilter {
+            field_id: 3,
+            values: SortedKeys::Bytes([payload(row)].into()),
+        }],
+    };
+    let (rows, report) = scanned(&table, text(4321)).await;
+    assert!(rows.contains(&4321));
+    assert!(report.row_groups_pruned.by_key >= 7, "{report:?}");
+    assert!(scanned(&table, text(ROWS)).await.1.row_groups_pruned.by_key >= 8);
+}
+
+#[tokio::test]
+async fn many_keys_are_not_looked_for_in_bloom_filters() {
+    let absent: Vec<i64> = (ROWS..ROWS + 100).collect();
+    let (_, report) = scanned(&table(&filtered()), ids(&absent)).await;
+    assert_eq!(report.row_groups_pruned.by_key, 0);
+}
+
+#[tokio::test]
+async fn a_damaged_bloom_filter_hides_nothing() {
+    let table = table(&filtered());
+    let path = table.path("data-0.parquet");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let reader = SerializedFileReader::new(Bytes::from(bytes.clone())).unwrap();
+    for group in reader.metadata().row_groups() {
+        let chunk = group.column(0);
+        let start = usize::try_from(chunk.bloom_filter_offset().unwrap()).unwrap();
+        let length = usize::try_from(chunk.bloom_filter_length().unwrap()).unwrap();
+        bytes[start..start + length].fill(0);
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let (rows, _) = scanned(&table, ids(&[ROWS])).await;
+    assert_eq!(rows.len() as i64, ROWS);
 }
 
 #[tokio::test]

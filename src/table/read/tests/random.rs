@@ -84,9 +84,10 @@ fn layout() -> impl Strategy<Value = Layout> {
         statistics,
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
     )
         .prop_map(
-            |(group_rows, page_rows, statistics, offset_index, dictionary)| {
+            |(group_rows, page_rows, statistics, offset_index, dictionary, bloom)| {
                 let offset_index = offset_index || statistics == EnabledStatistics::Page;
                 Layout {
                     group_rows,
@@ -94,6 +95,7 @@ fn layout() -> impl Strategy<Value = Layout> {
                     statistics,
                     offset_index,
                     dictionary,
+                    bloom,
                     ids: true,
                 }
             },
