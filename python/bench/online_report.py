@@ -64,6 +64,8 @@ def store_goals(found: dict[str, Any]) -> Iterator[tuple[str, float | None, str,
     if cold := found.get("cold"):
         value = cold["murre"]["p50"] / cold["duckdb"]["p50"]
         yield "cold single key, p50 / DuckDB on the right files", value, "<=", 0.5
+        value = cold["murre_load"]["p50"] / cold["duckdb"]["p50"]
+        yield "loading a cold bucket, p50 / DuckDB's single key on the right files", value, "<=", 0.5
         yield f"cold single key with {cold['files']:,} files, p99 in ms", cold["murre"]["p99"], "<=", 100
     for line in found["during_writes"]:
         if "murre" in line["reader"]:
@@ -114,9 +116,11 @@ def stores(found: dict[str, Any]) -> str:
         lines.append([name, "one write until visible, rows/s", f"{speed:,.0f}"])
     if cold := found.get("cold"):
         lines.append(["murre", "first read after a restart, ms", f"{cold['first_read_ms']:.1f}"])
-        for name in ("murre", "duckdb"):
+        what = dict.fromkeys(("murre", "duckdb"), "cold single key")
+        what["murre_load"] = "next key of the bucket, which loads it"
+        for name, read in what.items():
             times = " / ".join(f"{cold[name][figure]:.1f}" for figure in ("p50", "p95", "p99"))
-            lines.append([name, f"cold single key, {cold['files']:,} files, p50 / p95 / p99 ms", times])
+            lines.append([name.removesuffix("_load"), f"{read}, {cold['files']:,} files, p50 / p95 / p99 ms", times])
     return table(["store", "what", "figure"], lines)
 
 
