@@ -147,11 +147,11 @@ impl TableCommitter for SqlCommitter {
             .map_err(Error::iceberg("write table metadata"))?;
         let new = new.to_string();
         let committed = with_metadata(base, metadata, Some(&new))?;
-        let outcome = self.swap(old, &new, committed).await?;
-        if matches!(outcome, Outcome::Conflict) {
+        let outcome = self.swap(old, &new, committed).await;
+        if matches!(outcome, Ok(Outcome::Conflict) | Err(_)) {
             delete_quietly(base, std::slice::from_ref(&new)).await;
         }
-        Ok(outcome)
+        outcome
     }
 
     async fn drop_unchanged(&self, base: &Table) -> Result<bool> {

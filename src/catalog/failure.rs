@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use iceberg::ErrorKind;
 
 use super::{rest, sql};
-use crate::error::Error;
+use crate::error::{self, Error, Result};
 use crate::model::TableName;
 use crate::storage::missing_file;
 
@@ -28,6 +28,19 @@ pub(crate) fn table_error(name: &TableName, error: iceberg::Error) -> Error {
             (None, None) => unread(name, error),
         },
     }
+}
+
+/// For work on many tables: one that is damaged is logged, and must not keep it from the others; one that cannot be reached
+/// now is an error.
+///
+/// # Errors
+/// `error` itself.
+pub(crate) fn pass_over(name: &TableName, error: Error) -> Result<()> {
+    if error.kind() == error::ErrorKind::Unavailable {
+        return Err(error);
+    }
+    tracing::warn!(table = %name, %error, "passing over a table that cannot be read");
+    Ok(())
 }
 
 /// The catalog's own failure in words without secrets, if it is what failed.

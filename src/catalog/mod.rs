@@ -28,7 +28,7 @@ use crate::model::TableName;
 
 pub use config::{CatalogConfig, CatalogType, REDACTED, redacted_uri};
 pub use defined::CatalogHandle;
-pub(crate) use failure::table_error;
+pub(crate) use failure::{pass_over, table_error};
 pub(crate) use sql::sqlite_path;
 
 use defined::Defined;

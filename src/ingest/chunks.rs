@@ -83,7 +83,7 @@ fn cut(batch: &RecordBatch, limit_bytes: usize) -> Vec<RecordBatch> {
 }
 
 /// Bytes of a batch's own rows, not of the buffers that it is a slice of.
-fn size(batch: &RecordBatch) -> usize {
+pub(super) fn size(batch: &RecordBatch) -> usize {
     let bytes = |column: &dyn Array| {
         let data = column.to_data();
         data.get_slice_memory_size()

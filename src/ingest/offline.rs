@@ -91,7 +91,7 @@ impl Ingest {
             None => files?,
         };
         if committer.is_err() || files.rows == 0 {
-            let rows = self.append_files(name, files).await?;
+            let rows = self.append_files(name, &table, files).await?;
             return Ok(outcome(name.to_string(), rows));
         }
         let spec = table.metadata().default_partition_spec_id();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
+use iceberg::spec::DataFile;
 use iceberg::table::Table;
 use tokio::runtime::Handle;
 
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::table::commit::{self, NewTable, Replacement};
 use crate::table::layout::PartitionBy;
-use crate::table::write::{FileStyle, NewFiles, arrow_schema, write_as};
+use crate::table::write::{FileStyle, NewFiles, arrow_schema, discard, write_as};
 
 impl Ingest {
     /// Appends to an existing table, called `place` in messages.
@@ -32,7 +33,7 @@ impl Ingest {
         let target = Arc::new(arrow_schema(&table)?);
         let columns = Columns::new(place, &rows.schema, target, mapping)?;
         let written = self.write(&table, &columns, rows).await?;
-        self.append_files(name, written).await
+        self.append_files(name, &table, written).await
     }
 
     /// Appends to a table that may have to be created.
@@ -70,8 +71,8 @@ impl Ingest {
         let (table, created) = self.create(name, &rows.schema, Layout::default()).await?;
         let columns = created_columns(name, &rows.schema, &table)?;
         let written = self.write(&table, &columns, rows).await;
-        self.append_files(name, created.settle(written).await?)
-            .await
+        let written = created.settle(written).await?;
+        self.append_files(name, &table, written).await
     }
 
     /// Creates a table for rows of this schema. It goes again unless its guard is settled with rows.
@@ -100,9 +101,10 @@ impl Ingest {
         let columns = created_columns(name, &rows.schema, replacement.table())?;
         let written = self.write(replacement.table(), &columns, rows).await?;
         let _turn = self.locks.hold(&format!("commit {name:?}")).await;
-        let rows = written.rows;
-        replacement.commit(catalogs, &written.files.keep()).await?;
-        Ok(rows)
+        let (table, files) = (replacement.table().clone(), written.files.keep());
+        let replaced = replacement.commit(catalogs, &files).await;
+        settle(&table, &files, replaced).await?;
+        Ok(written.rows)
     }
 
     /// Writes all rows as files that nothing refers to yet.
@@ -126,13 +128,28 @@ impl Ingest {
         Ok(written)
     }
 
-    pub(super) async fn append_files(&self, name: &TableName, written: Written) -> Result<u64> {
+    pub(super) async fn append_files(
+        &self,
+        name: &TableName,
+        table: &Table,
+        written: Written,
+    ) -> Result<u64> {
         if written.rows > 0 {
             let _turn = self.locks.hold(&format!("commit {name:?}")).await;
-            commit::append(self.tables.catalogs(), name, written.files.keep()).await?;
+            let files = written.files.keep();
+            let appended = commit::append(self.tables.catalogs(), name, files.clone()).await;
+            settle(table, &files, appended).await?;
         }
         Ok(written.rows)
     }
+}
+
+/// What a commit of files came to; they go where it is certain that no snapshot has them.
+async fn settle<T>(table: &Table, files: &[DataFile], committed: Result<T>) -> Result<T> {
+    if committed.as_ref().is_err_and(commit::left_nothing) {
+        discard(table, files).await;
+    }
+    committed
 }
 
 /// Files of one write.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use iceberg::{ErrorKind, NamespaceIdent};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::catalog::{Catalogs, table_error};
+use crate::catalog::{Catalogs, pass_over, table_error};
 use crate::config::Config;
 use crate::error::{Error, Result, nearest};
 use crate::model::TableName;
@@ -72,15 +72,15 @@ impl Maintenance {
             let table = match self.tables.catalogs().load_table(&name).await {
                 Ok(table) => table,
                 Err(Error::TableNotFound { .. }) => continue,
-                Err(error @ Error::CatalogUnavailable { .. }) => return Err(error),
                 Err(error) => {
-                    // One that is damaged must not keep the others from upkeep.
-                    tracing::warn!(table = %name, %error, "passing over a table that cannot be read");
+                    pass_over(&name, error)?;
                     continue;
                 }
             };
-            if let Some(properties) = OnlineProperties::read(table.metadata())? {
-                found.push((name, properties));
+            match OnlineProperties::read(table.metadata()) {
+                Ok(Some(properties)) => found.push((name, properties)),
+                Ok(None) => {}
+                Err(error) => pass_over(&name, error)?,
             }
         }
         let missing = meant.feature_views.iter().find(|view| {

@@ -1,6 +1,6 @@
-//! Reads of single keys from files, for tables that are larger than the memory. Who asks for the same at the same time
-//! shares one read, and who gave up finds what that try has read when it tries again: the last few reads are kept until
-//! memory is wanted for something else.
+//! Reads of single keys from files: of tables that are larger than the memory, and of buckets that nobody asked for before.
+//! Who asks for the same at the same time shares one read, and who gave up on a table that is never loaded finds what that
+//! try has read when it tries again: the last few reads are kept until memory is wanted for something else.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,10 +30,10 @@ impl Asked {
     /// Whether the rows are the same ones: files never change.
     fn is(&self, other: &Self) -> bool {
         let mut files = self.files.iter().zip(&other.files);
-        self.files.len() == other.files.len()
+        self.keys == other.keys
+            && self.files.len() == other.files.len()
             && files.all(|(own, other)| Arc::ptr_eq(own, other))
             && self.columns == other.columns
-            && self.keys == other.keys
     }
 }
 

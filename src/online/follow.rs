@@ -4,7 +4,7 @@
 //! snapshots a part is complete once the new rows are added to what it had, since a layer keeps the latest row of each
 //! key whatever else it is given. After any other snapshot, a part stays only if no file of it is gone or has new deletes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use iceberg::spec::{Operation, SnapshotRef};
@@ -260,7 +260,17 @@ impl Step<'_> {
         if same_files(before, after) {
             return Ok(Arc::clone(&self.old.shared));
         }
-        let grown = contains(after, before);
+        let brought: HashSet<&str> = self
+            .change
+            .added
+            .iter()
+            .map(|file| file.path.as_str())
+            .collect();
+        // Another engine may have moved rows of buckets here, which are not among the new ones.
+        let others = after
+            .iter()
+            .filter(|file| !brought.contains(file.path.as_str()));
+        let grown = contains(after, before) && contains(before, others);
         // Where nothing is in buckets, a fold has only rewritten the shared files.
         let rewritten = self.change.lossless && new.files.by_bucket.iter().all(Vec::is_empty);
         match &self.residents.shared {
@@ -288,8 +298,16 @@ fn same_files(a: &[Arc<FileEntry>], b: &[Arc<FileEntry>]) -> bool {
 }
 
 /// Whether all of `some` are among `files`, with the same deletes.
-fn contains(files: &[Arc<FileEntry>], some: &[Arc<FileEntry>]) -> bool {
-    let identity = |file: &Arc<FileEntry>| (file.path.clone(), file.deletes.len());
-    let known: HashSet<(String, usize)> = files.iter().map(identity).collect();
-    some.iter().all(|file| known.contains(&identity(file)))
+fn contains<'a>(
+    files: &[Arc<FileEntry>],
+    some: impl IntoIterator<Item = &'a Arc<FileEntry>>,
+) -> bool {
+    let known: HashSet<(&str, BTreeSet<&str>)> = files.iter().map(identity).collect();
+    some.into_iter().all(|file| known.contains(&identity(file)))
+}
+
+/// A file and the delete files that apply to it: engines replace these by others.
+fn identity(file: &Arc<FileEntry>) -> (&str, BTreeSet<&str>) {
+    let deletes = file.deletes.iter().map(|delete| delete.path.as_str());
+    (file.path.as_str(), deletes.collect())
 }

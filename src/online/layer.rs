@@ -40,6 +40,7 @@ pub(super) struct Layer {
     sequences: Packed,
     columns: Vec<Column>,
     bytes: usize,
+    plain_bytes: usize,
     _charge: Charge,
 }
 
@@ -64,6 +65,11 @@ impl Layer {
     /// Heap bytes, about.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Heap bytes of the rows as a builder takes them, about.
+    pub(super) fn plain_bytes(&self) -> usize {
+        self.plain_bytes
     }
 
     /// The row of a key with its hash.
@@ -104,7 +110,7 @@ impl Layer {
             keys,
             orders: (0..self.rows()).map(|row| self.order(row)).collect(),
             columns: columns.collect::<Result<_>>()?,
-            bytes: self.bytes,
+            bytes: self.plain_bytes,
         })
     }
 }
@@ -204,8 +210,9 @@ impl LayerBuilder {
         let no_keys = BinaryArray::new_null(0);
         let keys = self.chunks.iter().map(|rows| &rows.keys).chain([&no_keys]);
         let keys = gathered(keys.map(|keys| keys as &dyn Array), &places)?;
-        let columns = self.gather(&places)?.into_iter().map(Column::new);
-        let columns: Vec<Column> = columns.collect();
+        let columns = self.gather(&places)?;
+        let plain_bytes: usize = columns.iter().map(|it| it.get_array_memory_size()).sum();
+        let columns: Vec<Column> = columns.into_iter().map(Column::new).collect();
         let keys = Keys::new(keys.as_binary(), &hashes);
         let times = [
             packed(|order| order.event_us),
@@ -224,6 +231,7 @@ impl LayerBuilder {
             sequences,
             columns,
             bytes,
+            plain_bytes: bytes.max(plain_bytes),
             _charge: budget.charge(bytes),
         })
     }

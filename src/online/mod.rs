@@ -9,7 +9,7 @@
 //! A warm read asks no catalog, opens no file and waits for no lock. States and layers are immutable: a commit makes the
 //! next state beside reads, from what the last one had and the files that are new. What is missing is loaded by one
 //! loader, on threads of their own, which finishes what it began also when nobody waits any more. Tables larger than the
-//! memory are read by key, from the pages that can hold it.
+//! memory are read by key, from the pages that can hold it, and so are the first few keys of a bucket.
 
 mod assemble;
 mod budget;

@@ -88,7 +88,7 @@ pub(super) fn with_layer(
     }
     while let [.., before, last] = layers.as_slice() {
         let alike = last.rows() * 2 >= before.rows();
-        if !alike || before.bytes() + last.bytes() > LARGEST_MERGED_BYTES {
+        if !alike || before.plain_bytes() + last.plain_bytes() > LARGEST_MERGED_BYTES {
             break;
         }
         let merged = merge(&layers[layers.len() - 2..], budget)?;

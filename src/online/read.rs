@@ -1,5 +1,5 @@
-//! One view's rows for some keys: from memory where they are there, loaded where they may be, from single pages where the
-//! table is larger than the memory.
+//! One view's rows for some keys: from memory where they are there, from single pages where the bucket was not asked for
+//! before or the table is larger than the memory, and else loaded.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub(super) struct Trace {
     pub(super) hits: usize,
     /// Parts that were loaded now.
     pub(super) loaded: Vec<Arc<Part>>,
-    /// Rows read by key, not kept.
+    /// Rows read by key.
     pub(super) by_key: Option<Arc<Part>>,
 }
 

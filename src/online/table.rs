@@ -19,6 +19,8 @@ use crate::table::Tables;
 
 /// Loads that run at a time, all tables together.
 const LOADS: usize = 4;
+/// Reads by key that run at a time; they hold little and wait for storage.
+const KEY_READS: usize = 64;
 
 /// What the tables of one reader have in common.
 #[derive(Clone, Debug)]
@@ -29,6 +31,7 @@ pub(super) struct Means {
     pub(super) runtime: Handle,
     pub(super) key_reads: Arc<KeyReads>,
     loads: Arc<Semaphore>,
+    reads_by_key: Arc<Semaphore>,
 }
 
 impl Means {
@@ -39,6 +42,7 @@ impl Means {
             runtime,
             key_reads: Arc::default(),
             loads: Arc::new(Semaphore::new(LOADS)),
+            reads_by_key: Arc::new(Semaphore::new(KEY_READS)),
         }
     }
 }
@@ -194,12 +198,12 @@ impl OnlineTable {
             .await
     }
 
-    /// The latest rows of some keys, from files whose rows are not kept in memory.
+    /// The latest rows of some keys, from files whose rows are not in memory.
     pub(super) async fn keys(&self, state: &Arc<State>, asked: Asked) -> Result<Arc<Part>> {
         let load = || {
             let (means, state, asked) = (self.means.clone(), Arc::clone(state), asked.clone());
             async move {
-                let _permit = means.loads.acquire().await;
+                let _permit = means.reads_by_key.acquire().await;
                 means.loader.keys(&state, asked).await
             }
         };

@@ -261,6 +261,23 @@ async fn tries_that_are_given_up_make_progress() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_others_take_out_of_buckets_are_found() {
+    let lab = Lab::new(Settings::default()).await;
+    lab.write(&lab::rows(0..9000, 1)).await;
+    let all: Vec<i64> = (0..9000).collect();
+    let before = lab.read(&all, None).await.unwrap();
+    lab.put_together().await;
+    lab.reader.refresh().await;
+    assert_eq!(lab.read(&all, None).await.unwrap(), before);
+    // The same where the file that may hold any key was in memory.
+    let token = lab.write(&lab::rows(3..4, 2)).await;
+    assert_eq!(lab.read(&[3], token).await.unwrap(), [Some((2, 3.0))]);
+    lab.put_together().await;
+    lab.reader.refresh().await;
+    assert_eq!(lab.read(&[3], None).await.unwrap(), [Some((2, 3.0))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_others_made_anew_is_read_with_its_token() {
     let lab = Lab::new(Settings::default()).await;
     let old = lab.write(&lab::rows(0..3, 9)).await;

@@ -53,7 +53,7 @@ pub async fn create_table(catalogs: &Catalogs, name: &TableName, new: NewTable) 
     make_table(catalogs, name, new, HashMap::new(), Place::OfItsName).await
 }
 
-/// [`create_table`] with properties, in a folder that no other table ever has, so that [`drop_table`] can delete its files.
+/// [`create_table`] with properties, in a folder that no other table ever has, so that [`delete_files`] can delete its files.
 ///
 /// # Errors
 /// As [`create_table`].
@@ -184,14 +184,38 @@ pub async fn drop_if_unchanged(
     Ok(())
 }
 
-/// Drops a table from its catalog. Its files stay until [`delete_files`].
+/// Drops this table from its catalog, whatever was committed to it since it was read, and answers its last state; `None` if
+/// it is not there any more. Another one of its name stays. Its files stay until [`delete_files`].
 ///
 /// # Errors
-/// [`Error::TableNotFound`]; what the catalog fails with.
-pub async fn drop_table(catalogs: &Catalogs, name: &TableName) -> Result<()> {
-    let catalog = catalogs.get(&name.catalog).await?;
-    let dropped = catalog.drop_table(&identifier(name)?).await;
-    dropped.map_err(|error| table_error(name, error))
+/// [`Error::CommitConflict`] if others went on committing; [`Error::CatalogUnavailable`]; [`Error::Unsupported`] for catalogs
+/// where this cannot be done.
+pub async fn drop_table(
+    catalogs: &Catalogs,
+    name: &TableName,
+    table: &Table,
+) -> Result<Option<Table>> {
+    let committer = catalogs.committer(name)?;
+    for attempt in 0..CONFLICTS {
+        let now = match catalogs.load_table(name).await {
+            Ok(now) if now.metadata().uuid() == table.metadata().uuid() => now,
+            Ok(_) | Err(Error::TableNotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if committer.drop_unchanged(&now).await? {
+            return Ok(Some(now));
+        }
+        wait_after(attempt).await;
+    }
+    Err(conflict(name))
+}
+
+/// Whether it is certain after a commit failed so that no snapshot has its files.
+pub fn left_nothing(error: &Error) -> bool {
+    matches!(
+        error.root(),
+        Error::CommitConflict { .. } | Error::Unsupported { .. } | Error::TableNotFound { .. }
+    )
 }
 
 /// Deletes all files of a dropped table that was made by [`create_own_table`]. Those of others stay: their folder may be

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use iceberg::spec::PartitionSpecRef;
 use iceberg::table::Table;
 
-use super::chunks::Chunks;
+use super::chunks::{Chunks, size};
 use super::table::blocking;
 use super::{Ingest, Rows};
 use crate::error::{Error, Result};
@@ -19,7 +19,9 @@ use crate::model::{
     WriteToken,
 };
 use crate::registry::RegistryReader;
-use crate::table::commit::{Receipt, Submission, current_sequence, known_write, max_sequence};
+use crate::table::commit::{
+    Receipt, Submission, current_sequence, known_write, left_nothing, max_sequence,
+};
 use crate::table::online::{OnlineLayout, OnlineProperties};
 use crate::table::write::{FileStyle, NewFiles, discard, partitions, write_as};
 
@@ -229,10 +231,7 @@ impl Ingest {
         let committed = self.commits.commit(name, submission).await;
         let unused = match &committed {
             Ok(receipt) => receipt.replayed,
-            Err(error) => matches!(
-                error.root(),
-                Error::CommitConflict { .. } | Error::Unsupported { .. }
-            ),
+            Err(error) => left_nothing(error),
         };
         if unused {
             discard(table, files.values().flatten()).await;
@@ -264,8 +263,7 @@ fn spec_for(table: &Table, batch: &RecordBatch) -> Result<PartitionSpecRef> {
     let own = metadata.default_partition_spec();
     let mut specs = metadata.partition_specs_iter();
     let together = specs.find(|spec| spec.is_unpartitioned()).unwrap_or(own);
-    let filled =
-        (batch.num_rows() / PARTITION_ROWS).max(batch.get_array_memory_size() / PARTITION_BYTES);
+    let filled = (batch.num_rows() / PARTITION_ROWS).max(size(batch) / PARTITION_BYTES);
     let full = filled > 0 && filled >= partitions(table, own, batch)?;
     Ok(Arc::clone(if full { own } else { together }))
 }

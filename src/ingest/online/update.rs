@@ -5,7 +5,7 @@ use iceberg::table::Table;
 
 use super::Owner;
 use super::tables::Wanted;
-use crate::catalog::{identifier, table_error};
+use crate::catalog::{identifier, pass_over, table_error};
 use crate::error::{Error, Result};
 use crate::ingest::Ingest;
 use crate::model::{
@@ -113,15 +113,15 @@ impl Ingest {
             let table = match catalogs.load_table(&name).await {
                 Ok(table) => table,
                 Err(Error::TableNotFound { .. }) => continue,
-                Err(error @ Error::CatalogUnavailable { .. }) => return Err(error),
                 Err(error) => {
-                    // One that is damaged must not keep the others from being dropped.
-                    tracing::warn!(table = %name, %error, "passing over a table that cannot be read");
+                    pass_over(&name, error)?;
                     continue;
                 }
             };
-            if belongs(&table, &owner.project, view)? {
-                found.push((name, table));
+            match belongs(&table, &owner.project, view) {
+                Ok(true) => found.push((name, table)),
+                Ok(false) => {}
+                Err(error) => pass_over(&name, error)?,
             }
         }
         Ok(found)
@@ -155,9 +155,15 @@ impl Ingest {
         let (catalogs, hook) = (self.tables.catalogs().clone(), self.hook.clone());
         async move {
             let _turn = turn;
-            drop_table(&catalogs, &name).await?;
+            let Some(dropped) = drop_table(&catalogs, &name, &table).await? else {
+                return Ok(());
+            };
             hook.tell(&name, None);
-            delete_files(&name, &table).await
+            if let Err(error) = delete_files(&name, &dropped).await {
+                // The table is gone, and asking again would not find it.
+                tracing::warn!(table = %name, %error, "files of a dropped table stay");
+            }
+            Ok(())
         }
     }
 }

@@ -28,7 +28,7 @@ use super::Maintenance;
 use crate::error::{Error, Result};
 use crate::model::{SnapshotId, TableName, TablePin};
 use crate::table::PinnedTable;
-use crate::table::commit::{Change, Removed, commit_change};
+use crate::table::commit::{Change, Removed, commit_change, left_nothing};
 use crate::table::online::OnlineProperties;
 use crate::table::write::discard;
 use plan::{Candidate, FoldPlan};
@@ -213,10 +213,7 @@ impl Maintenance {
             }
         });
         let committed = committed.await;
-        if let Err(
-            Error::CommitConflict { .. } | Error::Unsupported { .. } | Error::TableNotFound { .. },
-        ) = &committed
-        {
+        if committed.as_ref().is_err_and(left_nothing) {
             discard(table, &written).await;
         }
         Ok(committed?.snapshot_id)

@@ -10,7 +10,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 use bytesize::ByteSize;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
+use iceberg::spec::Operation;
 use indicatif::ProgressBar;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -30,7 +31,10 @@ use crate::model::{
 use crate::online::{OnlineReader, OnlineSources};
 use crate::registry::{RegistryReader, TomlRegistry};
 use crate::source_rules::SourceRules;
+use crate::table::commit::{Change, Removed, commit_change, current_sequence};
 use crate::table::online::OnlineLayout;
+use crate::table::read::{FooterCache, ScanSpec, TableScan};
+use crate::table::write::{FileStyle, write_as};
 use crate::table::{TableCacheConfig, Tables};
 
 const PROJECT: &str = "shop";
@@ -151,6 +155,40 @@ impl Lab {
             Err(crate::error::Error::CatalogUnavailable { .. }) => {}
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// Another engine puts all rows into one file outside of the partitions.
+    pub(super) async fn put_together(&self) {
+        let view = ViewVersion::parse("stats");
+        let name = self.reader.layout().table_name(PROJECT, &view);
+        let table = self.tables.catalogs().load_table(&name).await.unwrap();
+        let pinned = self.tables.pin(&name, None).await.unwrap();
+        let paths = pinned.files().files.iter().map(|file| file.path.clone());
+        let removed = Removed::Files {
+            paths: paths.collect(),
+            read_at: current_sequence(&table),
+        };
+        let fields = pinned.schema().as_struct().fields().iter();
+        let spec = ScanSpec {
+            columns: fields.map(|field| field.id).collect(),
+            ..ScanSpec::default()
+        };
+        let footers = Arc::new(FooterCache::none());
+        let scan = TableScan::try_new(pinned, spec, footers).unwrap();
+        let units = scan.partitions(1).concat();
+        let rows: Vec<RecordBatch> = scan.read(units, 8192).try_collect().await.unwrap();
+        let mut specs = table.metadata().partition_specs_iter();
+        let together = specs.find(|spec| spec.is_unpartitioned()).unwrap();
+        let files = write_as(&table, together, FileStyle::Scanned, rows).await;
+        let change = Change {
+            added: BTreeMap::from([(together.spec_id(), files.unwrap().keep())]),
+            removed,
+            operation: Operation::Replace,
+            ..Change::default()
+        };
+        let catalogs = self.tables.catalogs();
+        let committed = commit_change(catalogs, &name, |_| Ok(change.clone())).await;
+        committed.unwrap();
     }
 
     /// Event second and value of each key.

@@ -114,13 +114,12 @@ impl Writer<'_> {
         let uuid = base.metadata().uuid();
         let requirements = vec![TableRequirement::UuidMatch { uuid }];
         let id = snapshot.as_ref().map(Snapshot::snapshot_id);
-        let table = match self.committer.commit(&base, requirements, updates).await? {
-            Outcome::Conflict => {
-                if let Some(made) = &made {
-                    delete_quietly(&base, &made.paths).await;
-                }
-                return Ok(None);
-            }
+        let outcome = self.committer.commit(&base, requirements, updates).await;
+        if let (Ok(Outcome::Conflict) | Err(_), Some(made)) = (&outcome, &made) {
+            delete_quietly(&base, &made.paths).await;
+        }
+        let table = match outcome? {
+            Outcome::Conflict => return Ok(None),
             Outcome::Committed(table) => *table,
             Outcome::Unknown(message) => self.look_up(id, &message).await?,
         };

@@ -82,9 +82,6 @@ struct Manifests<'a> {
 impl Manifests<'_> {
     async fn write(mut self, name: &TableName, contents: Contents<'_>) -> Result<Made> {
         let base = self.base.metadata();
-        for (spec, files) in contents.added {
-            self.add(contents.staged, *spec, files).await?;
-        }
         match contents.removed {
             Removed::Nothing => self.listed.extend(self.current().await?),
             Removed::Everything => self.remove_all().await?,
@@ -93,6 +90,9 @@ impl Manifests<'_> {
                     return Err(conflict(name));
                 }
             }
+        }
+        for (spec, files) in contents.added {
+            self.add(contents.staged, *spec, files).await?;
         }
         let list = self.path(&format!("snap-{}-0-{}", self.id, self.commit));
         let new = self

@@ -86,13 +86,16 @@ impl Manifests<'_> {
             let group = group.or_insert_with(|| group_of(&file, &manifest, Vec::new()));
             group.entries.extend(live);
         }
+        if found != paths.len() {
+            return Ok(false);
+        }
         for group in groups.values() {
             self.write_group(group, ManifestContentType::Data, |path| {
                 paths.contains(path)
             })
             .await?;
         }
-        Ok(found == paths.len())
+        Ok(true)
     }
 
     async fn parsed(&self, files: Vec<ManifestFile>) -> Result<Vec<(ManifestFile, Manifest)>> {
