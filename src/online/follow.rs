@@ -271,8 +271,9 @@ impl Step<'_> {
             .iter()
             .filter(|file| !brought.contains(file.path.as_str()));
         let grown = contains(after, before) && contains(before, others);
-        // Where nothing is in buckets, a fold has only rewritten the shared files.
-        let rewritten = self.change.lossless && new.files.by_bucket.iter().all(Vec::is_empty);
+        // Where nothing is in buckets, and nothing was, a fold has only rewritten the shared files.
+        let mut of_buckets = self.old.files.by_bucket.iter().chain(&new.files.by_bucket);
+        let rewritten = self.change.lossless && of_buckets.all(Vec::is_empty);
         match &self.residents.shared {
             Some(part) if grown || rewritten => self.extended(part, rows),
             // What remains after a fold is what was written meanwhile.
