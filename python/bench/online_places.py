@@ -25,12 +25,15 @@ def resident_bytes(pid: int) -> int:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines()
         if line.startswith("VmRSS")
     )
-    least = read()
-    for _ in range(15):
+    least, settled = read(), 0
+    for _ in range(60):
         time.sleep(1)
-        if (now := read()) >= least * 0.995:
-            return min(now, least)
-        least = now
+        now = read()
+        settled = settled + 1 if now >= least * 0.995 else 0
+        least = min(now, least)
+        # Allocators give pages back in their own time: jemalloc takes ten seconds.
+        if settled == 12:
+            break
     return least
 
 
