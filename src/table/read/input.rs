@@ -146,11 +146,11 @@ impl Input {
     pub(super) async fn read(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.check(ranges)?;
         if let Some(whole) = self.whole.get() {
-            let all = [0..self.size_bytes];
+            let all = 0..self.size_bytes;
             let whole = std::slice::from_ref(whole);
             return ranges
                 .iter()
-                .map(|range| self.cut(range, &all, whole))
+                .map(|range| self.cut(range, std::slice::from_ref(&all), whole))
                 .collect();
         }
         let gap = match self.source {
