@@ -13,6 +13,7 @@ use arrow_flight::{Action, FlightClient, FlightData, FlightDescriptor, Ticket};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use futures::{TryFutureExt, TryStreamExt};
+use murre::clock;
 use murre::proto::v1::key_value::Value;
 use murre::proto::v1::request::Kind;
 use murre::proto::v1::{
@@ -226,13 +227,11 @@ fn parquet_files(folder: &Path) -> usize {
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..2_000 {
-        if holds() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    let mut tries = 0..2_000;
+    while !holds() {
+        assert!(tries.next().is_some(), "never came to {what}");
+        clock::sleep(Duration::from_millis(10)).await;
     }
-    panic!("never came to {what}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
