@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use iceberg::io::FileIO;
 use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
 use iceberg::{MetadataLocation, Runtime, TableRequirement, TableUpdate};
@@ -149,7 +150,7 @@ impl TableCommitter for SqlCommitter {
         let committed = with_metadata(base, metadata, Some(&new))?;
         let outcome = self.swap(old, &new, committed).await;
         if matches!(outcome, Ok(Outcome::Conflict) | Err(_)) {
-            delete_quietly(base, std::slice::from_ref(&new)).await;
+            delete_quietly(base.file_io(), std::slice::from_ref(&new)).await;
         }
         outcome
     }
@@ -200,9 +201,9 @@ impl SqlCommitter {
 }
 
 /// Deletes files that nothing refers to, as far as it goes.
-pub(crate) async fn delete_quietly(table: &Table, paths: &[String]) {
+pub(crate) async fn delete_quietly(io: &FileIO, paths: &[String]) {
     for path in paths {
-        if let Err(error) = table.file_io().delete(path).await {
+        if let Err(error) = io.delete(path).await {
             tracing::warn!(path, %error, "a file that no table refers to stays");
         }
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
-use iceberg::spec::DataFile;
 use iceberg::table::Table;
 use tokio::runtime::Handle;
 
@@ -18,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::table::commit::{self, NewTable, Replacement};
 use crate::table::layout::PartitionBy;
-use crate::table::write::{FileStyle, NewFiles, arrow_schema, discard, write_as};
+use crate::table::write::{FileStyle, NewFiles, arrow_schema, settle, write_as};
 
 impl Ingest {
     /// Appends to an existing table, called `place` in messages.
@@ -142,14 +141,6 @@ impl Ingest {
         }
         Ok(written.rows)
     }
-}
-
-/// What a commit of files came to; they go where it is certain that no snapshot has them.
-async fn settle<T>(table: &Table, files: &[DataFile], committed: Result<T>) -> Result<T> {
-    if committed.as_ref().is_err_and(commit::left_nothing) {
-        discard(table, files).await;
-    }
-    committed
 }
 
 /// Files of one write.

@@ -91,7 +91,7 @@ struct Change {
 
 impl Change {
     fn between(old: &State, new: &State, residents: &Residents) -> Self {
-        let known: HashSet<&str> = old.files.all().map(|file| file.path.as_str()).collect();
+        let known = paths(old.files.all());
         let unknown = || {
             let files = new.files.all();
             files
@@ -199,12 +199,7 @@ impl Step<'_> {
 
     /// Reads what was added for parts that are resident.
     async fn read_added(&mut self, new: &State, shared: &mut LayerBuilder) -> Result<()> {
-        let is_shared: HashSet<&str> = new
-            .files
-            .shared
-            .iter()
-            .map(|file| file.path.as_str())
-            .collect();
+        let is_shared = paths(&new.files.shared);
         let (for_all, for_one): (Vec<_>, Vec<_>) = self
             .change
             .added
@@ -260,12 +255,7 @@ impl Step<'_> {
         if same_files(before, after) {
             return Ok(Arc::clone(&self.old.shared));
         }
-        let brought: HashSet<&str> = self
-            .change
-            .added
-            .iter()
-            .map(|file| file.path.as_str())
-            .collect();
+        let brought = paths(&self.change.added);
         // Another engine may have moved rows of buckets here, which are not among the new ones.
         let others = after
             .iter()
@@ -292,6 +282,10 @@ impl Step<'_> {
         extended.touch(part.used_at());
         Ok(Arc::new(Slot::holding(extended)))
     }
+}
+
+fn paths<'a>(files: impl IntoIterator<Item = &'a Arc<FileEntry>>) -> HashSet<&'a str> {
+    files.into_iter().map(|file| file.path.as_str()).collect()
 }
 
 fn same_files(a: &[Arc<FileEntry>], b: &[Arc<FileEntry>]) -> bool {

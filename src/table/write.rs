@@ -30,7 +30,7 @@ mod new_files;
 mod properties;
 mod sort;
 
-pub use new_files::{NewFiles, discard};
+pub use new_files::{NewFiles, discard, settle};
 pub use properties::FileStyle;
 
 /// Rows handed to the Parquet writer at a time; a file is rolled between two of them.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Float64Type;
 use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::encode::{FlightDataEncoder, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
 use arrow_flight::{Action, FlightClient, FlightData, FlightDescriptor, Ticket};
 use bytes::Bytes;
@@ -78,16 +78,23 @@ fn messages(
     encoder.build(batches.map(Ok)).boxed()
 }
 
-async fn write(client: &mut FlightClient, batch: RecordBatch) -> Json {
+/// The messages of the write that is called `first`.
+fn first_write(
+    batches: impl Stream<Item = Result<RecordBatch, FlightError>> + Send + 'static,
+) -> FlightDataEncoder {
     let command = encoded(Kind::Write(WriteRequest {
         feature_view: "speeds".to_owned(),
         to: "online".to_owned(),
         idempotency_key: Some("first".to_owned()),
         definition: Some(definition()),
     }));
-    let data = FlightDataEncoderBuilder::new()
+    FlightDataEncoderBuilder::new()
         .with_flight_descriptor(Some(FlightDescriptor::new_cmd(command)))
-        .build(stream::once(async { Ok(batch) }));
+        .build(batches)
+}
+
+async fn write(client: &mut FlightClient, batch: RecordBatch) -> Json {
+    let data = first_write(stream::once(async { Ok(batch) }));
     let mut replies = client.do_put(data).await.unwrap();
     let reply = replies.try_next().await.unwrap().unwrap();
     serde_json::from_slice(&reply.app_metadata).unwrap()
@@ -239,16 +246,8 @@ async fn a_cancelled_write_leaves_nothing() {
     let store = Store::without_table();
     let server = store.serve().await;
     let mut client = server.client().await;
-    let command = encoded(Kind::Write(WriteRequest {
-        feature_view: "speeds".to_owned(),
-        to: "online".to_owned(),
-        idempotency_key: Some("first".to_owned()),
-        definition: Some(definition()),
-    }));
     // More than the server holds before it writes the first file, and then no end.
-    let data = FlightDataEncoderBuilder::new()
-        .with_flight_descriptor(Some(FlightDescriptor::new_cmd(command)))
-        .build(stream::iter(large(0..80).map(Ok)).chain(stream::pending()));
+    let data = first_write(stream::iter(large(0..80).map(Ok)).chain(stream::pending()));
     let call = tokio::spawn(async move {
         let _open = client.do_put(data).await;
         std::future::pending::<()>().await;

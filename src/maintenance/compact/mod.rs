@@ -28,9 +28,9 @@ use super::Maintenance;
 use crate::error::{Error, Result};
 use crate::model::{SnapshotId, TableName, TablePin};
 use crate::table::PinnedTable;
-use crate::table::commit::{Change, Removed, commit_change, left_nothing};
+use crate::table::commit::{Change, Removed, commit_change};
 use crate::table::online::OnlineProperties;
-use crate::table::write::discard;
+use crate::table::write::settle;
 use plan::{Candidate, FoldPlan};
 use rewrite::Fold;
 
@@ -212,10 +212,7 @@ impl Maintenance {
                 }),
             }
         });
-        let committed = committed.await;
-        if committed.as_ref().is_err_and(left_nothing) {
-            discard(table, &written).await;
-        }
+        let committed = settle(table, &written, committed.await).await;
         Ok(committed?.snapshot_id)
     }
 }

@@ -116,7 +116,7 @@ impl Writer<'_> {
         let id = snapshot.as_ref().map(Snapshot::snapshot_id);
         let outcome = self.committer.commit(&base, requirements, updates).await;
         if let (Ok(Outcome::Conflict) | Err(_), Some(made)) = (&outcome, &made) {
-            delete_quietly(&base, &made.paths).await;
+            delete_quietly(base.file_io(), &made.paths).await;
         }
         let table = match outcome? {
             Outcome::Conflict => return Ok(None),

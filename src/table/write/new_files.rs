@@ -5,6 +5,11 @@ use iceberg::io::FileIO;
 use iceberg::spec::DataFile;
 use iceberg::table::Table;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::catalog::commit::delete_quietly;
+use crate::error::Result;
+use crate::table::commit::left_nothing;
 
 /// See the module's text: dropped, the files are deleted.
 #[derive(Debug)]
@@ -40,31 +45,42 @@ impl NewFiles {
 
     /// Deletes the files, and returns once they are gone.
     pub async fn discard(mut self) {
-        let (io, files) = (self.io.clone(), std::mem::take(&mut self.files));
         // To its end, whatever becomes of the caller.
-        let deleted = self.runtime.spawn(async move { delete(&io, &files).await });
-        let _ = deleted.await;
+        let _ = self.deletion().await;
+    }
+
+    fn deletion(&mut self) -> JoinHandle<()> {
+        let (io, paths) = (self.io.clone(), paths(&std::mem::take(&mut self.files)));
+        self.runtime
+            .spawn(async move { delete_quietly(&io, &paths).await })
     }
 }
 
 impl Drop for NewFiles {
     fn drop(&mut self) {
         if !self.files.is_empty() {
-            let (io, files) = (self.io.clone(), std::mem::take(&mut self.files));
-            self.runtime.spawn(async move { delete(&io, &files).await });
+            self.deletion();
         }
     }
+}
+
+/// What a commit of files came to; they go where it is certain that no snapshot has them.
+///
+/// # Errors
+/// Those of the commit.
+pub async fn settle<T>(table: &Table, files: &[DataFile], committed: Result<T>) -> Result<T> {
+    if committed.as_ref().is_err_and(left_nothing) {
+        discard(table, files).await;
+    }
+    committed
 }
 
 /// Deletes files that no commit was tried with, or none that can still succeed, as far as it goes.
-pub async fn discard(table: &Table, files: impl IntoIterator<Item = &DataFile>) {
-    delete(table.file_io(), files).await;
+pub async fn discard<'a>(table: &Table, files: impl IntoIterator<Item = &'a DataFile>) {
+    delete_quietly(table.file_io(), &paths(files)).await;
 }
 
-async fn delete(io: &FileIO, files: impl IntoIterator<Item = &DataFile>) {
-    for file in files {
-        if let Err(error) = io.delete(file.file_path()).await {
-            tracing::warn!(path = file.file_path(), %error, "a file that no table refers to stays");
-        }
-    }
+fn paths<'a>(files: impl IntoIterator<Item = &'a DataFile>) -> Vec<String> {
+    let files = files.into_iter();
+    files.map(|file| file.file_path().to_owned()).collect()
 }
