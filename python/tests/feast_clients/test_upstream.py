@@ -91,8 +91,11 @@ def test_duckdb(new_lab: Callable[..., FeastLab]) -> None:
     lab = apply(new_lab().start_upstream("duckdb"))
     assert singles(lab) == list(RIGHT.items())
     if feast.__version__.startswith("0.66."):
-        # Keys are joined by their concatenation, so row 2 has the newer fare, row 1's; one null key empties both views.
-        assert pairs(lab) == [(1, (100, 30)), (2, (100, 30)), (3, (None, None))]
+        # Rows are told apart by their keys' concatenation, in the order of a set, which each process has its own of. Where
+        # the zones meet in it, row 2 has the newer fare, row 1's. One null key empties both views.
+        found = dict(pairs(lab))
+        assert found.pop(2) in [(100, 30), (200, 30)]
+        assert found == {1: (100, 30), 3: (None, None)}
     else:
         assert pairs(lab) == list(RIGHT_PAIRS.items())
 
