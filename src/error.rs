@@ -326,6 +326,19 @@ pub enum Error {
         /// The pool's own words.
         message: String,
     },
+    /// As many requests run and wait as may.
+    #[error(
+        "the server is busy: {running} historical requests run and {waiting} wait, as many as `engine.max_running` and \
+         `engine.max_waiting` allow; retry in {}", humantime::format_duration(*retry_after)
+    )]
+    Busy {
+        /// Requests that run at once.
+        running: usize,
+        /// Requests that wait at once.
+        waiting: usize,
+        /// When it is worth asking again.
+        retry_after: std::time::Duration,
+    },
     /// A catalog does not answer.
     #[error("catalog `{catalog}` is unavailable: {message}")]
     CatalogUnavailable {
@@ -445,9 +458,10 @@ impl Error {
             | Self::FileNotFound { .. }
             | Self::NoParquetFiles { .. }
             | Self::UploadNotFound { .. } => ErrorKind::NotFound,
-            Self::BudgetExceeded { .. } | Self::MemoryExhausted { .. } | Self::TimedOut { .. } => {
-                ErrorKind::ResourceExhausted
-            }
+            Self::BudgetExceeded { .. }
+            | Self::Busy { .. }
+            | Self::MemoryExhausted { .. }
+            | Self::TimedOut { .. } => ErrorKind::ResourceExhausted,
             Self::ReadTimedOut { .. } => ErrorKind::DeadlineExceeded,
             Self::CatalogUnavailable { .. }
             | Self::StorageUnavailable { .. }

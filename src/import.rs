@@ -17,7 +17,7 @@ use crate::registry::{self, Registry};
 use crate::source_rules::SourceRules;
 use crate::table::online::OnlineLayout;
 use crate::table::read::{ScanSpec, TableScan};
-use crate::table::{FooterCache, PinnedTable, TableCacheConfig, Tables};
+use crate::table::{FileCache, PinnedTable, TableCacheConfig, Tables};
 
 const BATCH_ROWS: usize = 8192;
 const FOOTER_BYTES: u64 = 64 * 1024 * 1024;
@@ -202,7 +202,7 @@ fn part(file: PinnedTable, progress: &ProgressBar) -> Result<Part> {
         columns: fields.iter().map(|field| field.id).collect(),
         ..ScanSpec::default()
     };
-    let scan = TableScan::try_new(file, spec, Arc::new(FooterCache::new(FOOTER_BYTES)))?;
+    let scan = TableScan::try_new(file, spec, Arc::new(FileCache::footers_only(FOOTER_BYTES)))?;
     let units = scan.partitions(1).into_iter().flatten().collect();
     let progress = progress.clone();
     let batches = scan.read(units, BATCH_ROWS).inspect(move |batch| {

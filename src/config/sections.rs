@@ -130,6 +130,13 @@ pub struct EngineConfig {
     pub threads: usize,
     /// Rows in a batch of the result.
     pub batch_size: usize,
+    /// Requests that run at once; zero is two a thread.
+    pub max_running: usize,
+    /// Requests that may wait for that.
+    pub max_waiting: usize,
+    /// How long they wait.
+    #[serde(with = "humantime_serde")]
+    pub wait_timeout: Duration,
 }
 
 impl EngineConfig {
@@ -148,6 +155,14 @@ impl EngineConfig {
             threads => threads,
         }
     }
+
+    /// Requests that run at once; by default two a thread, so that one computes while another waits for bytes.
+    pub fn running_limit(&self) -> usize {
+        match self.max_running {
+            0 => self.thread_count() * 2,
+            limit => limit,
+        }
+    }
 }
 
 impl Default for EngineConfig {
@@ -156,6 +171,9 @@ impl Default for EngineConfig {
             memory_limit: ByteSize::b(0),
             threads: 0,
             batch_size: 8192,
+            max_running: 0,
+            max_waiting: 64,
+            wait_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -168,6 +186,8 @@ pub struct TablesConfig {
     pub metadata_cache: ByteSize,
     /// Parquet footers that are kept.
     pub footer_cache: ByteSize,
+    /// Decoded columns that are kept for later requests; zero keeps none.
+    pub column_cache: ByteSize,
 }
 
 impl Default for TablesConfig {
@@ -175,6 +195,7 @@ impl Default for TablesConfig {
         Self {
             metadata_cache: ByteSize::mib(256),
             footer_cache: ByteSize::mib(256),
+            column_cache: ByteSize::mib(512),
         }
     }
 }

@@ -103,6 +103,13 @@ fn engine(config: &Config, checks: &mut Checks<'_>) {
     checks.refuse_if(wrong, &["engine", "memory_limit"], &message);
     let message = format!("expected at most 1024, found {}", engine.threads);
     checks.refuse_if(engine.threads > 1024, &["engine", "threads"], &message);
+    for (key, count) in [
+        ("max_running", engine.max_running),
+        ("max_waiting", engine.max_waiting),
+    ] {
+        let message = format!("expected at most 65536, found {count}");
+        checks.refuse_if(count > 65_536, &["engine", key], &message);
+    }
     let message = format!("expected 1 to 1048576 rows, found {}", engine.batch_size);
     checks.refuse_if(
         !(1..=1 << 20).contains(&engine.batch_size),

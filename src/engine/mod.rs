@@ -5,6 +5,7 @@
 //! through a channel two batches deep, which is also the back-pressure: an unread client stops the scan. Dropping
 //! the stream aborts the plan's task.
 
+mod admission;
 pub mod coerce;
 pub mod pit_join;
 mod scan_exec;
@@ -30,6 +31,8 @@ use tokio::runtime::{Builder, Runtime};
 
 pub use scan_exec::{FeatureScanExec, TableFetch};
 
+use admission::Admission;
+
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
 
@@ -45,6 +48,7 @@ const TOP_CONSUMERS: std::num::NonZeroUsize =
 #[derive(Debug)]
 pub struct Engine {
     session: SessionState,
+    admission: Admission,
     runtime: Option<Runtime>,
 }
 
@@ -67,6 +71,7 @@ impl Engine {
             })?;
         Ok(Self {
             session: session(config, threads)?,
+            admission: Admission::new(config),
             runtime: Some(runtime),
         })
     }
@@ -80,15 +85,16 @@ impl Engine {
         Ok(planner.optimize_physical_plan(plan, &self.session, |_, _| {})?)
     }
 
-    /// Runs a plan on the engine's threads. Dropping the stream stops the work.
+    /// Runs a plan on the engine's threads, once it is its turn. Dropping the stream stops the work.
     ///
     /// # Errors
-    /// Errors of starting the plan; later ones come in the stream.
+    /// None yet: all come in the stream, [`Error::Busy`] among them.
     pub fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
         let context = self.session.task_ctx();
         let mut builder = RecordBatchReceiverStreamBuilder::new(plan.schema(), BATCHES_AHEAD);
-        let sender = builder.tx();
+        let (sender, admission) = (builder.tx(), self.admission.clone());
         let drive = async move {
+            let _permit = admission.enter().await?;
             let mut batches = execute_stream(plan, context)?;
             while let Some(batch) = batches.next().await {
                 let failed = batch.is_err();

@@ -13,12 +13,13 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
+use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
 
 use super::pit_join::{FetchColumns, FetchRows};
 use crate::error::Result;
 use crate::model::RowAddress;
+use crate::table::Keep;
 use crate::table::read::{ScanUnit, TableScan};
 
 /// Reads a [`TableScan`] in several partitions of about equal bytes, rows in no particular order.
@@ -135,10 +136,10 @@ impl FetchRows for TableFetch {
         addresses: Vec<RowAddress>,
         columns: FetchColumns,
     ) -> BoxStream<'static, Result<RecordBatch>> {
-        let field_ids = match columns {
-            FetchColumns::Requested => &self.requested,
-            FetchColumns::TieBreak => &self.whole_row,
+        let (field_ids, keep) = match columns {
+            FetchColumns::Requested => (&self.requested, Keep::AskedTwice),
+            FetchColumns::TieBreak => (&self.whole_row, Keep::No),
         };
-        self.scan.fetch(addresses, field_ids).boxed()
+        self.scan.fetch(addresses, field_ids, keep)
     }
 }

@@ -39,7 +39,7 @@ use crate::model::{
 use crate::on_demand::Evaluator;
 use crate::registry::{Registry, RegistryReader, Resolved, ResolvedView};
 use crate::staging::Staging;
-use crate::table::{FooterCache, PinnedTable, Tables};
+use crate::table::{FileCache, PinnedTable, Tables};
 
 /// Plans historical requests.
 #[derive(Debug)]
@@ -59,13 +59,13 @@ impl Historical {
         tables: Arc<Tables>,
         staging: Arc<Staging>,
         engine: Arc<Engine>,
-        footers: Arc<FooterCache>,
+        cache: Arc<FileCache>,
     ) -> Self {
         Self {
             registry,
             tables,
             staging,
-            planner: Planner { engine, footers },
+            planner: Planner { engine, cache },
             entity_sql: None,
             evaluator: Arc::new(Evaluator::new(OnDemandConfig::default())),
         }

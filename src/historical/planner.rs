@@ -16,13 +16,13 @@ use crate::engine::{Engine, FeatureScanExec, TableFetch};
 use crate::error::Result;
 use crate::model::TimeRange;
 use crate::table::read::{ScanSpec, TableScan};
-use crate::table::{FooterCache, ScanFilter};
+use crate::table::{FileCache, ScanFilter};
 
 /// Makes plans for one engine.
 #[derive(Clone, Debug)]
 pub(super) struct Planner {
     pub(super) engine: Arc<Engine>,
-    pub(super) footers: Arc<FooterCache>,
+    pub(super) cache: Arc<FileCache>,
 }
 
 impl Planner {
@@ -73,7 +73,7 @@ impl Planner {
                 .map(|field| field.name().as_str()),
         )?;
         let filters = views.iter().map(|view| spine.filter(view)).collect();
-        let source = spine.plan(&views, &self.footers, self.engine.partitions())?;
+        let source = spine.plan(&views, &self.cache, self.engine.partitions())?;
         let (source, keys) = with_view_keys(source, &views)?;
         let output = schema.fields().len();
         self.plan_join(Join {
@@ -94,7 +94,7 @@ impl Planner {
             let scan = Arc::new(TableScan::try_new(
                 view.table.clone(),
                 scan_spec(view, filter),
-                Arc::clone(&self.footers),
+                Arc::clone(&self.cache),
             )?);
             inputs.push((
                 Arc::new(FeatureScanExec::new(

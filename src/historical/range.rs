@@ -22,7 +22,7 @@ use super::operators::{all_of, distinct, filtered, is_not_null};
 use crate::engine::FeatureScanExec;
 use crate::error::{Error, Result};
 use crate::model::{TimeRange, TimeWindow};
-use crate::table::FooterCache;
+use crate::table::FileCache;
 use crate::table::ScanFilter;
 use crate::table::read::{ScanSpec, TableScan};
 
@@ -99,12 +99,12 @@ impl RangeSpine {
     pub(super) fn plan(
         &self,
         views: &[BoundView],
-        footers: &Arc<FooterCache>,
+        cache: &Arc<FileCache>,
         partitions: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let inputs = self
             .sources(views)
-            .map(|view| self.plan_view(view, footers, partitions))
+            .map(|view| self.plan_view(view, cache, partitions))
             .collect::<Result<Vec<_>>>()?;
         distinct(UnionExec::try_new(inputs)?)
     }
@@ -112,7 +112,7 @@ impl RangeSpine {
     fn plan_view(
         &self,
         view: &BoundView,
-        footers: &Arc<FooterCache>,
+        cache: &Arc<FileCache>,
         partitions: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let window = Bounds::from(self.range).window();
@@ -132,7 +132,7 @@ impl RangeSpine {
         let scan = Arc::new(TableScan::try_new(
             view.table.clone(),
             spec,
-            Arc::clone(footers),
+            Arc::clone(cache),
         )?);
         let scan: Arc<dyn ExecutionPlan> = Arc::new(FeatureScanExec::new(
             format!("{} (spine)", view.name),

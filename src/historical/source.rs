@@ -214,7 +214,7 @@ impl Planner {
         name: &str,
         spec: ScanSpec,
     ) -> Result<ScannedRows> {
-        let scan = TableScan::try_new(source.table.clone(), spec, Arc::clone(&self.footers))?;
+        let scan = TableScan::try_new(source.table.clone(), spec, Arc::clone(&self.cache))?;
         let scan = Arc::new(scan);
         let exec = FeatureScanExec::new(name, Arc::clone(&scan), self.engine.partitions());
         Ok((Arc::new(exec), scan))

@@ -80,8 +80,8 @@ impl EntitySql {
         );
         let pinned: BTreeMap<_, _> = pinned.await?.into_iter().collect();
         let provider = |name: &TableName| -> Arc<dyn TableProvider> {
-            let footers = Arc::clone(&planner.footers);
-            Arc::new(PinnedTableProvider::new(pinned[name].clone(), footers))
+            let cache = Arc::clone(&planner.cache);
+            Arc::new(PinnedTableProvider::new(pinned[name].clone(), cache))
         };
         let given = names
             .iter()

@@ -7,6 +7,7 @@ mod online;
 mod report;
 mod request;
 mod source;
+mod width;
 mod window;
 
 pub use address::RowAddress;
@@ -26,4 +27,5 @@ pub use request::{
     TablePin, TimeRange, ViewSelection,
 };
 pub use source::{FeatureSource, ParquetLocation, SourceLocation};
+pub use width::value_bytes;
 pub use window::TimeWindow;

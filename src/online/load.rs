@@ -13,7 +13,7 @@ use super::part::{Columns, Part};
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::model::ScanReport;
-use crate::table::FooterCache;
+use crate::table::FileCache;
 use crate::table::files::FileEntry;
 use crate::table::layout::{KeyFilter, ScanFilter, SortedKeys};
 use crate::table::read::{ScanSpec, TableScan};
@@ -29,7 +29,7 @@ const HELD_BYTES: usize = 256 << 20;
 /// What loading needs beside the table.
 #[derive(Clone, Debug)]
 pub(super) struct Loader {
-    pub(super) footers: Arc<FooterCache>,
+    pub(super) cache: Arc<FileCache>,
     pub(super) budget: Arc<Budget>,
 }
 
@@ -59,8 +59,8 @@ impl Loader {
             }],
         };
         let spec = spec(state, &asked.columns, filter);
-        let footers = Arc::clone(&self.footers);
-        let scan = TableScan::of_files(&state.pinned, asked.files, spec, footers)?;
+        let cache = Arc::clone(&self.cache);
+        let scan = TableScan::of_files(&state.pinned, asked.files, spec, cache)?;
         let layer = Arc::new(self.latest(&scan, Some(&keys), 0).await?);
         Ok(Part::new(asked.columns, vec![layer], scan.report()))
     }
@@ -144,7 +144,7 @@ fn in_task<T: Send + 'static>(
 /// A scan of files that are read once and whole: their footers are of no more use.
 fn whole_files(state: &State, files: Vec<Arc<FileEntry>>) -> Result<TableScan> {
     let spec = spec(state, &state.columns, ScanFilter::default());
-    TableScan::of_files(&state.pinned, files, spec, Arc::new(FooterCache::none()))
+    TableScan::of_files(&state.pinned, files, spec, Arc::new(FileCache::none()))
 }
 
 fn spec(state: &State, columns: &Columns, filter: ScanFilter) -> ScanSpec {

@@ -52,7 +52,7 @@ use crate::error::{Error, Result};
 use crate::model::{TableName, ViewVersion};
 use crate::registry::{Registry, RegistryReader};
 use crate::table::online::{OnlineLayout, OnlineProperties};
-use crate::table::{FooterCache, Tables};
+use crate::table::{FileCache, Tables};
 use budget::Budget;
 use load::Loader;
 use read::{ViewRows, view_rows};
@@ -106,7 +106,7 @@ impl OnlineReader {
                 source,
             })?;
         let loader = Loader {
-            footers: Arc::new(FooterCache::new(FOOTERS_BYTES)),
+            cache: Arc::new(FileCache::footers_only(FOOTERS_BYTES)),
             budget: Budget::new(config.cache_size.as_u64()),
         };
         Ok(Arc::new(Self {

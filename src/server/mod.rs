@@ -36,7 +36,7 @@ use tokio::task::JoinHandle;
 
 use crate::catalog::{CatalogHandle, Catalogs};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, RegistryType, ServerConfig};
+use crate::config::{Config, RegistryType, ServerConfig, TablesConfig};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::historical::Historical;
@@ -47,7 +47,7 @@ use crate::registry::RegistryReader;
 use crate::source_rules::SourceRules;
 use crate::staging::{Staging, Sweeper};
 use crate::table::online::OnlineLayout;
-use crate::table::{FooterCache, TableCacheConfig, Tables};
+use crate::table::{FileCache, TableCacheConfig, Tables};
 use ipc_guard::IpcLimits;
 
 /// What the RPCs call.
@@ -115,7 +115,7 @@ impl App {
             Arc::clone(&tables),
             Arc::clone(&staging),
             Arc::clone(&engine),
-            Arc::new(FooterCache::new(config.tables.footer_cache.as_u64())),
+            Arc::new(file_cache(&config.tables)),
         )
         .with_entity_sql(config.entity_sql.clone(), Arc::clone(&clock))
         .with_evaluator(Arc::new(Evaluator::new(config.on_demand.clone())));
@@ -190,6 +190,10 @@ impl App {
         let flight = flight::FlightServer::new(Arc::clone(&self.services));
         listen::serve(&self.config, flight, listener, shutdown).await
     }
+}
+
+fn file_cache(config: &TablesConfig) -> FileCache {
+    FileCache::new(config.footer_cache.as_u64(), config.column_cache.as_u64())
 }
 
 /// What definitions and clients may make this server reach.

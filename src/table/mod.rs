@@ -42,7 +42,7 @@ pub use layout::{KeyFilter, ScanFilter, SortedKeys};
 use manifests::ManifestCache;
 use parquet::{ParquetFiles, ParquetSource};
 use read::FieldIds;
-pub use read::{FileStore, FooterCache};
+pub use read::{FileCache, FileStore, Keep};
 
 /// How much table metadata is kept, and how it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

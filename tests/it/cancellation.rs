@@ -10,7 +10,7 @@ use murre::engine::Engine;
 use murre::historical::{EntityFrame, Historical};
 use murre::model::{EntitySource, FeatureRef, FeatureSelection, HistoricalRequest, Principal};
 use murre::staging::Staging;
-use murre::table::{FooterCache, TableCacheConfig, Tables};
+use murre::table::{FileCache, TableCacheConfig, Tables};
 
 use crate::harness::{Store, entities, rows};
 
@@ -26,7 +26,7 @@ fn historical(store: &Store) -> Historical {
         Arc::new(Tables::new(catalogs, TableCacheConfig::default())),
         Arc::new(Staging::try_new(&config.staging, Arc::new(SystemClock)).unwrap()),
         Arc::new(Engine::try_new(&config.engine).unwrap()),
-        Arc::new(FooterCache::new(1 << 20)),
+        Arc::new(FileCache::footers_only(1 << 20)),
     )
 }
 

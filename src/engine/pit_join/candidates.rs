@@ -66,11 +66,18 @@ impl<C: Created> Best<C> {
     }
 }
 
-/// A feature row and the first slot that accepts it.
+/// A row of a batch and the first slot that accepts it.
 #[derive(Clone, Copy)]
-pub(super) struct Hit<C> {
+pub(super) struct Hit {
     pub(super) slot: u32,
-    pub(super) row: Best<C>,
+    pub(super) row: u32,
+}
+
+/// A feature row that equalled the best of its slot.
+#[derive(Clone, Copy)]
+struct Tie<C> {
+    slot: u32,
+    row: Best<C>,
 }
 
 /// Candidates of every slot.
@@ -90,25 +97,16 @@ pub(super) struct Survivors<C> {
 struct Shard<C> {
     best: Vec<Best<C>>,
     /// Rows that equalled the best of their slot when they came; stale ones are swept out now and then.
-    ties: Vec<Hit<C>>,
+    ties: Vec<Tie<C>>,
     sweep_at: usize,
 }
 
 /// One prober's hits of one batch.
-pub(super) struct Hits<C> {
-    pub(super) rows: Vec<Hit<C>>,
-    by_shard: Vec<Hit<C>>,
+#[derive(Default)]
+pub(super) struct Hits {
+    pub(super) rows: Vec<Hit>,
+    by_shard: Vec<Hit>,
     ends: Vec<usize>,
-}
-
-impl<C> Default for Hits<C> {
-    fn default() -> Self {
-        Self {
-            rows: Vec::new(),
-            by_shard: Vec::new(),
-            ends: Vec::new(),
-        }
-    }
 }
 
 impl<C: Created> Candidates<C> {
@@ -129,16 +127,17 @@ impl<C: Created> Candidates<C> {
         })
     }
 
-    /// Lets each hit compete for its slot.
-    pub(super) fn offer(&self, hits: &mut Hits<C>) -> Result<()> {
+    /// Lets each hit compete for its slot as `best` says of its row.
+    pub(super) fn offer(&self, hits: &mut Hits, best: impl Fn(u32) -> Best<C>) -> Result<()> {
         hits.sort_by_shard(self.shards.len(), self.shard_bits);
         let mut start = 0;
         for (shard, end) in self.shards.iter().zip(&hits.ends) {
             if start < *end {
                 let mut shard = shard.lock().expect("no holder panics");
-                hits.by_shard[start..*end].iter().try_for_each(|hit| {
-                    shard.offer(hit, low_bits(self.shard_bits), &self.reservation)
-                })?;
+                let mask = low_bits(self.shard_bits);
+                for hit in &hits.by_shard[start..*end] {
+                    shard.offer(hit.slot, best(hit.row), mask, &self.reservation)?;
+                }
             }
             start = *end;
         }
@@ -179,26 +178,32 @@ impl<C: Created> Shard<C> {
         }
     }
 
-    fn offer(&mut self, hit: &Hit<C>, mask: u32, reservation: &MemoryReservation) -> Result<()> {
-        let best = &mut self.best[(hit.slot & mask) as usize];
-        if best.is_vacant() || hit.row.rank() > best.rank() {
-            *best = hit.row;
-        } else if hit.row.rank() == best.rank() {
-            self.remember(hit, mask, reservation)?;
+    fn offer(
+        &mut self,
+        slot: u32,
+        row: Best<C>,
+        mask: u32,
+        reservation: &MemoryReservation,
+    ) -> Result<()> {
+        let best = &mut self.best[(slot & mask) as usize];
+        if best.is_vacant() || row.rank() > best.rank() {
+            *best = row;
+        } else if row.rank() == best.rank() {
+            self.remember(Tie { slot, row }, mask, reservation)?;
         }
         Ok(())
     }
 
-    fn remember(&mut self, hit: &Hit<C>, mask: u32, reservation: &MemoryReservation) -> Result<()> {
+    fn remember(&mut self, tie: Tie<C>, mask: u32, reservation: &MemoryReservation) -> Result<()> {
         if self.ties.len() >= self.sweep_at {
             self.sweep(mask);
         }
         if self.ties.len() == self.ties.capacity() {
             let more = self.ties.len().max(16);
-            reservation.try_grow(bytes_of::<Hit<C>>(more))?;
+            reservation.try_grow(bytes_of::<Tie<C>>(more))?;
             self.ties.reserve_exact(more);
         }
-        self.ties.push(*hit);
+        self.ties.push(tie);
         Ok(())
     }
 
@@ -209,7 +214,7 @@ impl<C: Created> Shard<C> {
     }
 }
 
-impl<C: Created> Hits<C> {
+impl Hits {
     /// Moves `rows` into `by_shard`, shard by shard.
     fn sort_by_shard(&mut self, shards: usize, shard_bits: u32) {
         let Self {
@@ -227,13 +232,7 @@ impl<C: Created> Hits<C> {
         rows.iter()
             .for_each(|hit| ends[(hit.slot >> shard_bits) as usize + 1] += 1);
         (0..shards).for_each(|shard| ends[shard + 1] += ends[shard]);
-        by_shard.resize(
-            rows.len(),
-            Hit {
-                slot: 0,
-                row: Best::NOBODY,
-            },
-        );
+        by_shard.resize(rows.len(), Hit { slot: 0, row: 0 });
         for hit in rows.iter() {
             let next = &mut ends[(hit.slot >> shard_bits) as usize];
             by_shard[*next] = *hit;
@@ -242,7 +241,7 @@ impl<C: Created> Hits<C> {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        bytes_of::<Hit<C>>(self.rows.capacity() + self.by_shard.capacity())
+        bytes_of::<Hit>(self.rows.capacity() + self.by_shard.capacity())
     }
 }
 

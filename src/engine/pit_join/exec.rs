@@ -15,7 +15,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties,
     Partitioning, PlanProperties,
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 
 use super::keys::KeyIndex;
 use super::metrics::ViewMetrics;
@@ -315,7 +315,7 @@ impl ExecutionPlan for PitJoinExec {
             context,
             metrics: BaselineMetrics::new(&self.metrics, partition),
         };
-        let output = futures::stream::once(job.run()).try_flatten().boxed();
+        let output = job.run().boxed();
         Ok(Box::pin(RecordBatchStreamAdapter::new(
             self.schema(),
             output,

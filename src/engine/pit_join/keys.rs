@@ -33,6 +33,9 @@ pub(super) enum KeyIndex {
     },
 }
 
+/// Integers that may lie between the least and the greatest key for each that is one.
+const MAX_SPREAD: usize = 8;
+
 /// Buffers of one prober, kept from batch to batch.
 #[derive(Default)]
 pub(super) struct KeyScratch {
@@ -172,6 +175,13 @@ impl KeyIndex {
         Ok(())
     }
 
+    /// Prepares for finding, once all keys are in.
+    pub(super) fn finish(&mut self) {
+        if let Self::Int(keys) = self {
+            keys.finish();
+        }
+    }
+
     /// Number of groups.
     pub(super) fn len(&self) -> usize {
         match self {
@@ -185,7 +195,7 @@ impl KeyIndex {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Whole { .. } => 0,
-            Self::Int(keys) => keys.table.allocation_size(),
+            Self::Int(keys) => keys.bytes(),
             Self::Bytes(keys) | Self::Rows { keys, .. } => keys.bytes(),
         }
     }
@@ -209,11 +219,42 @@ fn is_bytes(data_type: &DataType) -> bool {
     )
 }
 
-/// Groups by integer, the integer inside the table's entry.
+/// Groups by integer, the integer inside the table's entry; and by position where the integers lie close together, as
+/// ids that were counted up do.
 #[derive(Default)]
 pub(super) struct IntKeys {
     table: HashTable<(i64, u32)>,
     hasher: RandomState,
+    dense: Option<Dense>,
+}
+
+/// The group of each integer from `least` on.
+struct Dense {
+    least: i64,
+    groups: Vec<u32>,
+}
+
+impl Dense {
+    /// `None` where most integers in between are no keys.
+    fn new(table: &HashTable<(i64, u32)>) -> Option<Self> {
+        let keys = || table.iter().map(|(key, _)| *key);
+        let (least, most) = (keys().min()?, keys().max()?);
+        let span = usize::try_from(most.abs_diff(least)).ok()?.checked_add(1)?;
+        (span / MAX_SPREAD <= table.len()).then(|| {
+            let mut groups = vec![NONE; span];
+            for (key, group) in table {
+                groups[key.abs_diff(least) as usize] = *group;
+            }
+            Self { least, groups }
+        })
+    }
+
+    fn find(&self, key: i64) -> u32 {
+        let position = key.wrapping_sub(self.least) as u64;
+        let group = usize::try_from(position).ok();
+        let group = group.and_then(|position| self.groups.get(position));
+        group.copied().unwrap_or(NONE)
+    }
 }
 
 impl IntKeys {
@@ -234,7 +275,7 @@ impl IntKeys {
     }
 
     fn group(&mut self, key: i64) -> u32 {
-        let Self { table, hasher } = self;
+        let Self { table, hasher, .. } = self;
         let next = table.len() as u32;
         match table.entry(
             hasher.hash_one(key),
@@ -253,6 +294,14 @@ impl IntKeys {
         scratch: &mut KeyScratch,
         groups: &mut Vec<u32>,
     ) {
+        if let Some(dense) = &self.dense {
+            let found = |(row, value): (usize, &T)| match is_valid(row) {
+                true => dense.find((*value).into()),
+                false => NONE,
+            };
+            groups.extend(values.iter().enumerate().map(found));
+            return;
+        }
         scratch.hashes.clear();
         scratch.hashes.extend(
             values
@@ -269,6 +318,17 @@ impl IntKeys {
             };
             found.map_or(NONE, |(_, group)| *group)
         }));
+    }
+}
+
+impl IntKeys {
+    fn finish(&mut self) {
+        self.dense = Dense::new(&self.table);
+    }
+
+    fn bytes(&self) -> usize {
+        let dense = self.dense.as_ref().map_or(0, |dense| dense.groups.len());
+        self.table.allocation_size() + bytes_of::<u32>(dense)
     }
 }
 

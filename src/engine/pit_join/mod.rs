@@ -24,18 +24,22 @@
 //! # Resources
 //!
 //! Spine, index, candidates, tied rows and fetched values are charged to the task's memory pool before (key tables
-//! and fetched batches: right after, in bounded steps) they are allocated; over the pool the join fails with
-//! `ResourcesExhausted`. Per spine row that is 4 bytes per distinct key set, and per distinct (key, instant) 8 to 16
-//! bytes of index and 16 or 24 of candidates, however many partitions a scan has. Views are joined one after another,
-//! those with the same key columns on one index, so that index and candidates of a single view are alive at a time;
-//! the cores are kept busy by the partitions of its scan. Dropping the output stops every scan and fetch.
+//! and fetched batches: right after, in bounded steps) they are allocated. Where the pool does not suffice for the whole
+//! spine, it is joined slice by slice, each of which reads the scans again; a spine that does not fit by itself, or a
+//! slice of 8192 rows that does not, fails with `ResourcesExhausted`. Per spine row that is 4 bytes per distinct key
+//! set, and per distinct (key, instant) 8 to 16 bytes of index and 16 or 24 of candidates, however many partitions a
+//! scan has. Views are joined one after another, those with the same key columns on one index, so that index and
+//! candidates of a single view are alive at a time; the cores are kept busy by the partitions of its scan. Dropping the
+//! output stops every scan and fetch.
 
 mod candidates;
 mod exec;
 mod keys;
 mod memory;
 mod metrics;
+mod output;
 mod probe;
+mod slices;
 mod spine;
 mod stream;
 #[cfg(test)]

@@ -33,10 +33,10 @@ pub(super) struct Probe<C> {
 }
 
 /// Buffers of one partition, kept from batch to batch.
-struct Scratch<C> {
+struct Scratch {
     keys: KeyScratch,
     groups: Vec<u32>,
-    hits: Hits<C>,
+    hits: Hits,
     reservation: MemoryReservation,
 }
 
@@ -87,7 +87,7 @@ impl<C: Created> Probe<C> {
         Ok(())
     }
 
-    fn offer(&self, batch: &RecordBatch, scratch: &mut Scratch<C>) -> Result<()> {
+    fn offer(&self, batch: &RecordBatch, scratch: &mut Scratch) -> Result<()> {
         let (keys, rest) = batch.columns().split_at(self.keys);
         let valid = all_valid(keys.iter().chain([&rest[0]]));
         let Scratch {
@@ -101,27 +101,15 @@ impl<C: Created> Probe<C> {
             .find(keys, batch.num_rows(), valid.as_ref(), key_scratch, groups)?;
         hits.rows.clear();
         let ranks = Ranks::of(rest);
-        for (row, group) in groups
-            .iter()
-            .enumerate()
-            .filter(|(_, group)| **group != NONE)
-        {
+        for (row, group) in (0..).zip(&*groups).filter(|(_, group)| **group != NONE) {
             let slots = self.index.slots_of_group(*group);
-            if let Some(slot) = self.windows.first_slot(slots, ranks.events[row]) {
-                hits.rows.push(Hit {
-                    slot: slot as u32,
-                    row: ranks.get(row),
-                });
+            if let Some(slot) = self.windows.first_slot(slots, ranks.events[row as usize]) {
+                let slot = slot as u32;
+                hits.rows.push(Hit { slot, row });
             }
         }
-        if hits.rows.iter().any(|hit| hit.row.is_vacant()) {
-            return Err(Error::internal(
-                "point-in-time join",
-                format!("column {} holds u64::MAX", RowAddress::COLUMN),
-            )
-            .into());
-        }
-        self.candidates.offer(hits)?;
+        ranks.check_addresses()?;
+        self.candidates.offer(hits, |row| ranks.get(row as usize))?;
         reservation
             .try_resize(hits.bytes() + key_scratch.bytes() + bytes_of::<u32>(groups.capacity()))
     }
@@ -137,6 +125,17 @@ impl<'a> Ranks<'a> {
             addresses: columns[columns.len() - 1]
                 .as_primitive::<UInt64Type>()
                 .values(),
+        }
+    }
+
+    /// [`Best`] has a use of its own for the greatest address.
+    fn check_addresses(&self) -> Result<()> {
+        match self.addresses.contains(&u64::MAX) {
+            false => Ok(()),
+            true => {
+                let message = format!("column {} holds u64::MAX", RowAddress::COLUMN);
+                Err(Error::internal("point-in-time join", message).into())
+            }
         }
     }
 

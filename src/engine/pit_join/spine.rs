@@ -78,19 +78,55 @@ impl Spine {
         self.rows
     }
 
-    /// Keeps only the first `columns` columns.
-    pub(super) fn truncate(&mut self, columns: usize) -> Result<()> {
-        let kept: Vec<usize> = (0..columns).collect();
-        let mut retained = RetainedBytes::default();
-        for batch in &mut self.batches {
-            *batch = batch.project(&kept)?;
-            retained.add(batch);
+    /// The first rows, at most `rows`; their memory stays charged to the whole.
+    pub(super) fn front(&self, rows: usize) -> Self {
+        let mut front = Self {
+            batches: Vec::new(),
+            rows: rows.min(self.rows),
+            reservation: self.reservation.new_empty(),
+        };
+        let mut missing = front.rows;
+        for batch in &self.batches {
+            let rows = missing.min(batch.num_rows());
+            if rows > 0 {
+                front.batches.push(batch.slice(0, rows));
+            }
+            missing -= rows;
         }
-        self.reservation.try_resize(retained.bytes())
+        front
     }
 
-    pub(super) fn into_batches(self) -> (Vec<RecordBatch>, MemoryReservation) {
-        (self.batches, self.reservation)
+    /// Lets go of the rows of `front`, and answers their first `columns` columns; with the last rows goes the charge.
+    pub(super) fn take_front(
+        &mut self,
+        front: Self,
+        columns: usize,
+    ) -> Result<(Vec<RecordBatch>, MemoryReservation)> {
+        let kept: Vec<usize> = (0..columns).collect();
+        let project = |batch: &RecordBatch| batch.project(&kept);
+        let batches = front.batches.iter().map(project);
+        let batches = batches.collect::<Result<Vec<_>, _>>()?;
+        self.skip(front.rows);
+        if self.rows > 0 {
+            return Ok((batches, front.reservation));
+        }
+        let mut retained = RetainedBytes::default();
+        batches.iter().for_each(|batch| {
+            retained.add(batch);
+        });
+        self.reservation.try_resize(retained.bytes())?;
+        Ok((batches, self.reservation.take()))
+    }
+
+    fn skip(&mut self, rows: usize) {
+        let mut gone = rows;
+        self.rows -= rows;
+        self.batches.retain_mut(|batch| {
+            let skipped = gone.min(batch.num_rows());
+            gone -= skipped;
+            *batch = batch.slice(skipped, batch.num_rows() - skipped);
+            batch.num_rows() > 0
+        });
     }
 
     fn steps(&self) -> impl Iterator<Item = RecordBatch> {
@@ -164,6 +200,8 @@ impl SpineIndex {
             index.insert(&columns, step.num_rows(), valid.as_ref(), &mut group_of_row)?;
             for_index.try_resize(index.bytes())?;
         }
+        index.finish();
+        for_index.try_resize(index.bytes())?;
         let order = RowOrder::new(
             spine,
             timestamp,

@@ -1,22 +1,23 @@
-//! Runs the join: buffer the spine, join view after view, then emit.
+//! Runs the join: buffer the spine, then, for it or for each slice of it, join view after view and emit.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Fields, SchemaRef};
-use arrow::error::ArrowError;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::BaselineMetrics;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use futures::Stream;
+use futures::stream::BoxStream;
+use futures::{Stream, TryStreamExt};
 
 use super::PitView;
 use super::candidates::{Candidates, Created};
 use super::metrics::ViewMetrics;
+use super::output::Output;
 use super::probe::Probe;
+use super::slices::Slices;
 use super::spine::{Spine, SpineIndex, time_unit};
 use super::ties;
 use super::values::ViewValues;
@@ -42,31 +43,44 @@ pub(super) struct ViewJob {
 }
 
 impl Job {
-    /// Does all but the output; whatever fails, fails here.
-    pub(super) async fn run(self) -> Result<impl Stream<Item = Result<RecordBatch>>> {
+    /// The joined rows. Whatever of a slice can fail, fails before its first row leaves.
+    pub(super) fn run(self) -> impl Stream<Item = Result<RecordBatch>> {
+        let slices = futures::stream::once(self.start());
+        slices
+            .map_ok(|slices| futures::stream::try_unfold(slices, Slices::next))
+            .try_flatten()
+            .try_flatten()
+    }
+
+    async fn start(self) -> Result<Slices> {
         let pool = MemoryConsumer::new("PitJoinExec").register(self.context.memory_pool());
         let input = self.spine.execute(0, Arc::clone(&self.context))?;
-        let mut spine = Spine::collect(input, pool.new_empty()).await?;
-        let values = if spine.rows() == 0 {
-            Vec::new()
-        } else {
-            self.join(&spine, &pool).await?
-        };
-        spine.truncate(self.spine_output)?;
-        let (batches, reservation) = spine.into_batches();
-        Ok(futures::stream::iter(Output {
-            batches: batches.into(),
-            next_row: 0,
+        let spine = Spine::collect(input, pool.new_empty()).await?;
+        Ok(Slices::new(self, spine, pool))
+    }
+
+    /// What leaves for the rows in `batches`, which are charged to `memory`.
+    pub(super) fn output(
+        &self,
+        batches: Vec<RecordBatch>,
+        values: Vec<ViewValues>,
+        memory: MemoryReservation,
+    ) -> BoxStream<'static, Result<RecordBatch>> {
+        let output = Output {
             values,
-            schema: self.schema,
-            batch_size: self.context.session_config().batch_size().max(1),
-            metrics: self.metrics,
-            _reservation: reservation,
-        }))
+            schema: Arc::clone(&self.schema),
+            metrics: self.metrics.clone(),
+            _memory: memory,
+        };
+        output.stream(batches, self.context.session_config().batch_size().max(1))
     }
 
     /// The values of every view, in order of views; views with the same keys are joined on one index.
-    async fn join(&self, spine: &Spine, pool: &MemoryReservation) -> Result<Vec<ViewValues>> {
+    pub(super) async fn join(
+        &self,
+        spine: &Spine,
+        pool: &MemoryReservation,
+    ) -> Result<Vec<ViewValues>> {
         let mut joined: Vec<Option<ViewValues>> = self.views.iter().map(|_| None).collect();
         for first in 0..self.views.len() {
             if joined[first].is_some() {
@@ -123,17 +137,9 @@ impl ViewJob {
             return Ok(ViewValues::nothing(features, self.metrics.clone()));
         }
         let _timer = self.metrics.fetch_time.timer();
-        let parallelism = self.scan.output_partitioning().partition_count();
         let slots = Arc::clone(index.slots());
-        ViewValues::fetch(
-            winners,
-            slots,
-            features,
-            &self.view.fetch,
-            parallelism,
-            self.metrics.clone(),
-        )
-        .await
+        let (source, metrics) = (&self.view.fetch, self.metrics.clone());
+        ViewValues::fetch(winners, slots, features, source, metrics).await
     }
 
     async fn find_winners<C: Created>(
@@ -157,62 +163,5 @@ impl ViewJob {
         let ties = ties::resolve(&mut survivors, tied, &self.view.fetch, pool.new_empty()).await?;
         self.metrics.ties.add(ties);
         Winners::new(survivors, index, &probe.windows, pool.new_empty())
-    }
-}
-
-/// The joined rows, batch by batch.
-struct Output {
-    batches: VecDeque<RecordBatch>,
-    next_row: usize,
-    values: Vec<ViewValues>,
-    schema: SchemaRef,
-    batch_size: usize,
-    metrics: BaselineMetrics,
-    _reservation: MemoryReservation,
-}
-
-impl Iterator for Output {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let elapsed = self.metrics.elapsed_compute().clone();
-        let _timer = elapsed.timer();
-        let spine = self.batches.pop_front()?;
-        let (rows, batch) = match self.widest(&spine) {
-            Ok(made) => made,
-            Err(error) => {
-                self.batches.clear();
-                return Some(Err(error.into()));
-            }
-        };
-        if rows < spine.num_rows() {
-            self.batches
-                .push_front(spine.slice(rows, spine.num_rows() - rows));
-        }
-        self.next_row += rows;
-        self.metrics.record_output(rows);
-        Some(Ok(batch))
-    }
-}
-
-impl Output {
-    /// Joins the first rows of `spine`: a full batch, or as many as fit into the offsets of their types.
-    fn widest(&self, spine: &RecordBatch) -> Result<(usize, RecordBatch), ArrowError> {
-        let mut rows = spine.num_rows().min(self.batch_size);
-        loop {
-            match self.assemble(&spine.slice(0, rows)) {
-                Err(ArrowError::OffsetOverflowError(_)) if rows > 1 => rows = rows.div_ceil(2),
-                made => return made.map(|batch| (rows, batch)),
-            }
-        }
-    }
-
-    fn assemble(&self, spine: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let mut columns: Vec<ArrayRef> = spine.columns().to_vec();
-        for view in &self.values {
-            columns.extend(view.gather(self.next_row..self.next_row + spine.num_rows())?);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(spine.num_rows()));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
     }
 }

@@ -7,6 +7,7 @@ mod cases;
 mod directed;
 mod failures;
 mod fixture;
+mod slices;
 mod source;
 
 use std::cmp::Ordering;

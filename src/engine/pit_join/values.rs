@@ -7,11 +7,9 @@ use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::interleave;
 use arrow::datatypes::{DataType, Fields};
 use arrow::error::ArrowError;
-use datafusion::common::runtime::SpawnedTask;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::TryStreamExt;
-use futures::future::try_join_all;
 use futures::stream::BoxStream;
 
 use super::memory::{RetainedBytes, bytes_of};
@@ -22,9 +20,6 @@ use super::winners::Winners;
 use super::{FetchColumns, FetchRows, NONE};
 use crate::error::Error;
 use crate::model::RowAddress;
-
-/// Fewest winners that are worth a fetch task of their own.
-const MIN_FETCH_ROWS: usize = if cfg!(test) { 2 } else { 16 * 1024 };
 
 /// What one view adds to the output.
 pub(super) struct ViewValues {
@@ -55,13 +50,12 @@ impl ViewValues {
         }
     }
 
-    /// Reads the values of `winners` in up to `parallelism` tasks.
+    /// Reads the values of `winners`.
     pub(super) async fn fetch(
         winners: Winners,
         slots: Arc<Slots>,
         features: Fields,
         source: &Arc<dyn FetchRows>,
-        parallelism: usize,
         metrics: ViewMetrics,
     ) -> Result<Self> {
         let Winners {
@@ -70,21 +64,10 @@ impl ViewValues {
             reservation,
         } = winners;
         let count = addresses.len();
-        let tasks = split(addresses, parallelism).into_iter().map(|part| {
-            let rows = source.fetch(part, FetchColumns::Requested);
-            let task = SpawnedTask::spawn(collect(rows, features.clone(), reservation.new_empty()));
-            async {
-                task.join()
-                    .await
-                    .map_err(|panic| DataFusionError::ExecutionJoin(Box::new(panic)))?
-            }
-        });
-        let parts = try_join_all(tasks.collect::<Vec<_>>()).await?;
-        let (batches, mut reservations): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let batches: Vec<RecordBatch> = batches.into_iter().flatten().collect();
+        let rows = source.fetch(addresses, FetchColumns::Requested);
+        let (batches, values) = collect(rows, &features, reservation.new_empty()).await?;
         let starts = starts(&batches, count)?;
         reservation.shrink(bytes_of::<RowAddress>(count));
-        reservations.push(reservation);
         Ok(Self {
             features,
             batches,
@@ -92,7 +75,7 @@ impl ViewValues {
             of_slot,
             slots: Some(slots),
             metrics,
-            _reservations: reservations,
+            _reservations: vec![reservation, values],
         })
     }
 
@@ -148,23 +131,14 @@ impl ViewValues {
     }
 }
 
-/// Cuts `addresses` into at most `parts` parts, in order, none of them small.
-fn split(addresses: Vec<RowAddress>, parts: usize) -> Vec<Vec<RowAddress>> {
-    let rows = addresses.len().div_ceil(parts.max(1)).max(MIN_FETCH_ROWS);
-    if addresses.len() <= rows {
-        return vec![addresses];
-    }
-    addresses.chunks(rows).map(<[RowAddress]>::to_vec).collect()
-}
-
 async fn collect(
     mut rows: BoxStream<'static, Result<RecordBatch, Error>>,
-    features: Fields,
+    features: &Fields,
     reservation: MemoryReservation,
 ) -> Result<(Vec<RecordBatch>, MemoryReservation)> {
     let (mut batches, mut retained) = (Vec::new(), RetainedBytes::default());
     while let Some(batch) = rows.try_next().await? {
-        check_types(&batch, &features)?;
+        check_types(&batch, features)?;
         reservation.try_resize(retained.add(&batch))?;
         batches.push(batch);
         tokio::task::consume_budget().await;

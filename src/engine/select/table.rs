@@ -14,7 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use crate::engine::FeatureScanExec;
 use crate::model::TimeWindow;
 use crate::table::read::{ScanSpec, TableScan, arrow_field};
-use crate::table::{FooterCache, PinnedTable, ScanFilter};
+use crate::table::{FileCache, PinnedTable, ScanFilter};
 
 /// Reads a pinned table for a query.
 #[derive(Debug)]
@@ -23,19 +23,19 @@ pub struct PinnedTableProvider {
     /// Field ids of the schema's columns.
     field_ids: Vec<i32>,
     schema: SchemaRef,
-    footers: Arc<FooterCache>,
+    cache: Arc<FileCache>,
 }
 
 impl PinnedTableProvider {
     /// Offers the columns of `table` that have an Arrow type.
-    pub fn new(table: PinnedTable, footers: Arc<FooterCache>) -> Self {
+    pub fn new(table: PinnedTable, cache: Arc<FileCache>) -> Self {
         let columns = table.schema().as_struct().fields().iter();
         let columns = columns.filter_map(|field| Some((field.id, arrow_field(field).ok()?)));
         let (field_ids, fields): (Vec<i32>, Vec<Field>) = columns.unzip();
         Self {
             field_ids,
             schema: Arc::new(Schema::new(fields)),
-            footers,
+            cache,
             table,
         }
     }
@@ -101,7 +101,7 @@ impl TableProvider for PinnedTableProvider {
             filter: self.filter(filters),
             with_addresses: false,
         };
-        let scan = TableScan::try_new(self.table.clone(), spec, Arc::clone(&self.footers))?;
+        let scan = TableScan::try_new(self.table.clone(), spec, Arc::clone(&self.cache))?;
         let name = self.table.name().to_string();
         let partitions = session.config().target_partitions();
         Ok(Arc::new(FeatureScanExec::new(

@@ -25,7 +25,7 @@ use crate::staging::{Staging, StagingConfig};
 use crate::table::commit::{NewTable, append, create_table};
 use crate::table::layout::PartitionBy;
 use crate::table::write::write;
-use crate::table::{FooterCache, TableCacheConfig, Tables};
+use crate::table::{FileCache, TableCacheConfig, Tables};
 
 /// A row in the order of its columns' field ids: driver, city, event time, created time, value. Ordered as the tie rule
 /// orders rows.
@@ -128,7 +128,7 @@ impl Fixture {
             Arc::clone(&self.tables),
             Arc::new(staging),
             Arc::new(Engine::try_new(&self.engine).unwrap()),
-            Arc::new(FooterCache::new(1 << 20)),
+            Arc::new(FileCache::footers_only(1 << 20)),
         )
         .with_entity_sql(self.entity_sql.clone(), clock)
     }

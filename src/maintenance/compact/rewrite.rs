@@ -18,7 +18,7 @@ use crate::table::files::FileEntry;
 use crate::table::online::{CREATED_TIMESTAMP, ENTITY_KEY, EVENT_TIMESTAMP, WRITE_SEQUENCE};
 use crate::table::read::{ScanSpec, TableScan};
 use crate::table::write::{FileStyle, NewFiles, write_as};
-use crate::table::{FooterCache, PinnedTable};
+use crate::table::{FileCache, PinnedTable};
 
 const BATCH_ROWS: usize = 8192;
 /// Bytes of footers kept while a table is compacted.
@@ -31,7 +31,7 @@ pub(super) struct Fold<'a> {
     pub(super) layout: Layout,
     pub(super) buckets: u32,
     pub(super) pass_rows: u64,
-    footers: Arc<FooterCache>,
+    cache: Arc<FileCache>,
 }
 
 /// What is known of a table's rows before anything is written.
@@ -54,7 +54,7 @@ impl<'a> Fold<'a> {
             layout: Layout::of(&pinned.name().to_string(), table.metadata())?,
             buckets,
             pass_rows,
-            footers: Arc::new(FooterCache::new(FOOTER_BYTES)),
+            cache: Arc::new(FileCache::footers_only(FOOTER_BYTES)),
         })
     }
 
@@ -148,7 +148,7 @@ impl<'a> Fold<'a> {
             ..ScanSpec::default()
         };
         let pinned = self.pinned.with_files(chosen);
-        TableScan::try_new(pinned, spec, Arc::clone(&self.footers))
+        TableScan::try_new(pinned, spec, Arc::clone(&self.cache))
     }
 
     /// Writes what stays of the files that go. On failure nothing of it is left.

@@ -33,7 +33,7 @@ use crate::registry::{RegistryReader, TomlRegistry};
 use crate::source_rules::SourceRules;
 use crate::table::commit::{Change, Removed, commit_change, current_sequence};
 use crate::table::online::OnlineLayout;
-use crate::table::read::{FooterCache, ScanSpec, TableScan};
+use crate::table::read::{FileCache, ScanSpec, TableScan};
 use crate::table::write::{FileStyle, write_as};
 use crate::table::{TableCacheConfig, Tables};
 
@@ -173,8 +173,8 @@ impl Lab {
             columns: fields.map(|field| field.id).collect(),
             ..ScanSpec::default()
         };
-        let footers = Arc::new(FooterCache::none());
-        let scan = TableScan::try_new(pinned, spec, footers).unwrap();
+        let cache = Arc::new(FileCache::none());
+        let scan = TableScan::try_new(pinned, spec, cache).unwrap();
         let units = scan.partitions(1).concat();
         let rows: Vec<RecordBatch> = scan.read(units, 8192).try_collect().await.unwrap();
         let mut specs = table.metadata().partition_specs_iter();

@@ -32,10 +32,30 @@ pub(super) fn partition_values(file: &FileEntry) -> PartitionValues {
         .collect()
 }
 
+/// The leaves to read of a file.
+#[derive(Debug)]
+pub(super) struct Projection {
+    pub(super) mask: ProjectionMask,
+    /// The leaves that each decoded column is made of.
+    pub(super) columns: Vec<Arc<[usize]>>,
+}
+
+impl Projection {
+    fn new(parquet: &SchemaDescriptor, leaves: BTreeSet<usize>) -> Self {
+        let leaves: Vec<usize> = leaves.into_iter().collect();
+        let root = |leaf: &usize| parquet.get_column_root_idx(*leaf);
+        let columns = leaves.chunk_by(|a, b| root(a) == root(b)).map(Arc::from);
+        Self {
+            columns: columns.collect(),
+            mask: ProjectionMask::leaves(parquet, leaves),
+        }
+    }
+}
+
 /// Wanted columns, each made of the columns that a projected file yields or of a constant.
 #[derive(Debug)]
 pub(super) struct FilePlan {
-    pub(super) mask: ProjectionMask,
+    pub(super) projection: Projection,
     columns: Vec<Child>,
 }
 
@@ -62,7 +82,7 @@ impl FilePlan {
         });
         let columns = renumber(found.collect::<Result<_>>()?);
         Ok(Self {
-            mask: ProjectionMask::leaves(parquet, resolver.leaves),
+            projection: Projection::new(parquet, resolver.leaves),
             columns,
         })
     }

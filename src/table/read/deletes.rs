@@ -16,6 +16,7 @@ use iceberg::spec::{NestedField, NestedFieldRef, PrimitiveType, Type};
 use tokio::sync::OnceCell;
 
 use super::Scan;
+use super::cache::Keep;
 use super::columns::{FilePlan, PartitionValues};
 use super::file_schema::FieldIds;
 use super::group::{GroupRows, OpenFile};
@@ -214,7 +215,10 @@ async fn decode_group(
         fields,
         &PartitionValues::new(),
     )?;
-    let Some(reader) = file.open_group(&plan.mask, rows, 8192).await? else {
+    let Some(reader) = file
+        .open_group(&plan.projection, rows, 8192, Keep::No)
+        .await?
+    else {
         return Ok(Vec::new());
     };
     reader

@@ -1,12 +1,13 @@
 //! Late materialization: the rows at given addresses, in order, from as few bytes as the files' indexes allow.
 //!
-//! The wanted rows of a row group are one job. Jobs decode ahead in tasks of their own, each at most a few batches
-//! beyond what has been taken, and their output is taken in address order. All tasks end when the stream is dropped.
+//! The wanted rows of a row group are one job. A few jobs decode at once, each in a task of its own, and their output is
+//! taken in address order. All tasks end when the stream is dropped.
 //!
 //! Whether scattered rows are skipped to or the whole row group is decoded and filtered is left to the parquet crate:
 //! its choice by the density of the selection was within noise of the better of the two at every density tried, from
 //! 0.01 % to all rows.
 
+use std::num::NonZero;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,25 +16,28 @@ use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use iceberg::spec::NestedFieldRef;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
+use super::cache::Keep;
 use super::columns::{self, FilePlan, partition_values};
 use super::group::{GroupRows, OpenFile};
+use super::stream::in_background;
 use super::{Scan, adapt};
 use crate::error::{Error, Result};
 use crate::model::{RowAddress, ScanCounters};
 
 const BATCH_ROWS: usize = 8192;
-/// Batches of one job that wait to be taken.
-const JOB_BUFFER: usize = 2;
+/// Files whose footers are read ahead of their rows.
+const FILES_AHEAD: usize = 4;
 
 pub(super) fn fetch(
     scan: Arc<Scan>,
     addresses: Vec<RowAddress>,
     columns: &[i32],
+    keep: Keep,
 ) -> BoxStream<'static, Result<RecordBatch>> {
-    match Target::try_new(&scan, columns).and_then(|target| Ok((target, by_file(&addresses)?))) {
+    match Target::try_new(&scan, columns, keep)
+        .and_then(|target| Ok((target, by_file(&addresses)?)))
+    {
         Ok((target, runs)) => rows(
             scan,
             Arc::new(target),
@@ -50,13 +54,18 @@ pub(super) fn fetch(
 struct Target {
     fields: Vec<NestedFieldRef>,
     schema: SchemaRef,
+    keep: Keep,
 }
 
 impl Target {
-    fn try_new(scan: &Scan, ids: &[i32]) -> Result<Self> {
+    fn try_new(scan: &Scan, ids: &[i32], keep: Keep) -> Result<Self> {
         let fields = columns::top_level_fields(&scan.place.table, &scan.place.schema, ids)?;
-        let schema = adapt::schema_of(columns::arrow_fields(&fields)?, None);
-        Ok(Self { fields, schema })
+        let arrow_fields = columns::arrow_fields(&fields)?;
+        Ok(Self {
+            keep: scan.cache.keep(keep, &scan.files, &arrow_fields),
+            schema: adapt::schema_of(arrow_fields, None),
+            fields,
+        })
     }
 }
 
@@ -79,23 +88,28 @@ fn rows(
     runs: impl Iterator<Item = Range<usize>> + Send + 'static,
     addresses: Arc<[RowAddress]>,
 ) -> impl Stream<Item = Result<RecordBatch>> + Send {
-    let ahead = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8));
+    let jobs = jobs_at_once(&scan);
     futures::stream::iter(runs)
         .map(move |run| {
-            plan_file(
-                Arc::clone(&scan),
-                Arc::clone(&target),
-                Arc::clone(&addresses),
-                run,
-            )
+            let (scan, target) = (Arc::clone(&scan), Arc::clone(&target));
+            plan_file(scan, target, Arc::clone(&addresses), run)
         })
-        .buffered(ahead)
+        .buffered(FILES_AHEAD)
         .map_ok(|jobs| futures::stream::iter(jobs.into_iter().map(Ok::<_, Error>)))
         .try_flatten()
-        .map_ok(|job| async move { Ok(Running::start(job)) })
-        .try_buffered(ahead)
-        .map_ok(Running::into_stream)
+        .map_ok(|job| in_background(job.decode()))
+        .try_buffered(jobs)
+        .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok)))
         .try_flatten()
+}
+
+/// On a local disk the cores are what is scarce; elsewhere jobs wait for bytes most of their time.
+fn jobs_at_once(scan: &Scan) -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
+    match scan.is_local() {
+        true => cores + 1,
+        false => (cores * 2).clamp(8, 32),
+    }
 }
 
 /// The wanted rows of one row group.
@@ -182,74 +196,25 @@ fn consecutive(rows: impl Iterator<Item = u64>) -> Vec<Range<u64>> {
 }
 
 impl Job {
-    async fn run(self, output: mpsc::Sender<Result<RecordBatch>>) {
-        if let Err(error) = self.decode(&output).await {
-            // The receiver is gone only when nobody wants the rows any more.
-            let _ = output.send(Err(error)).await;
-        }
-    }
-
-    async fn decode(&self, output: &mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
-        let Some(reader) = self
+    async fn decode(self) -> Result<Vec<RecordBatch>> {
+        let Self { target, plan, .. } = &self;
+        let reader = self
             .file
-            .open_group(&self.plan.mask, &self.rows, BATCH_ROWS)
-            .await?
-        else {
-            return Ok(());
-        };
-        for decoded in reader {
+            .open_group(&plan.projection, &self.rows, BATCH_ROWS, target.keep)
+            .await?;
+        let mut batches = Vec::new();
+        for decoded in reader.into_iter().flatten() {
             let decoded = decoded.map_err(|error| self.file.decode_failure(error))?;
-            let columns = self.plan.apply(&decoded)?;
-            let batch = adapt::batch(&self.target.schema, columns, decoded.num_rows())?;
-            ScanCounters::add(&self.scan.counters.rows_fetched, batch.num_rows() as u64);
-            if output.send(Ok(batch)).await.is_err() {
-                return Ok(());
-            }
+            let columns = plan.apply(&decoded)?;
+            batches.push(adapt::batch(&target.schema, columns, decoded.num_rows())?);
+            tokio::task::consume_budget().await;
         }
-        Ok(())
-    }
-}
-
-/// A job at work; dropping it ends it.
-struct Running {
-    output: mpsc::Receiver<Result<RecordBatch>>,
-    missing: u64,
-    path: String,
-    _task: JoinSet<()>,
-}
-
-impl Running {
-    fn start(job: Job) -> Self {
-        let (sender, output) = mpsc::channel(JOB_BUFFER);
-        let (missing, path) = (job.rows.count(), job.file.input.path().to_owned());
-        let mut task = JoinSet::new();
-        task.spawn(job.run(sender));
-        Self {
-            output,
-            missing,
-            path,
-            _task: task,
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        if rows as u64 != self.rows.count() {
+            return Err(self.file.wrong_row_count());
         }
-    }
-
-    fn into_stream(self) -> impl Stream<Item = Result<RecordBatch>> {
-        futures::stream::try_unfold(self, |mut running| async move {
-            match running.output.recv().await {
-                Some(Err(error)) => Err(error),
-                Some(Ok(batch)) => {
-                    running.missing = running.missing.saturating_sub(batch.num_rows() as u64);
-                    Ok(Some((batch, running)))
-                }
-                None if running.missing == 0 => Ok(None),
-                None => {
-                    let message = format!(
-                        "{} rows of `{}` did not come",
-                        running.missing, running.path
-                    );
-                    Err(Error::internal("fetching rows", message))
-                }
-            }
-        })
+        ScanCounters::add(&self.scan.counters.rows_fetched, rows as u64);
+        Ok(batches)
     }
 }
 

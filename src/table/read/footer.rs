@@ -26,13 +26,13 @@ const TAIL_BYTES: usize = 8;
 
 /// Parsed footers by path and version, bounded in bytes. Concurrent requests for one file parse it once.
 #[derive(Debug)]
-pub struct FooterCache {
+pub(super) struct FooterCache {
     footers: Option<Cache<String, Arc<Footer>>>,
 }
 
 impl FooterCache {
     /// A cache of about `max_bytes` of parsed metadata.
-    pub fn new(max_bytes: u64) -> Self {
+    pub(super) fn new(max_bytes: u64) -> Self {
         let weigh = |path: &String, footer: &Arc<Footer>| {
             u32::try_from(path.len().saturating_add(footer.weight)).unwrap_or(u32::MAX)
         };
@@ -43,7 +43,7 @@ impl FooterCache {
     }
 
     /// A cache that keeps nothing, for files that are read whole: their page indexes are not even parsed.
-    pub fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self { footers: None }
     }
 

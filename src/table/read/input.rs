@@ -289,7 +289,7 @@ impl std::fmt::Debug for Input {
 }
 
 /// The path of a location on the local disk.
-fn local_path(location: &str) -> Option<&str> {
+pub(super) fn local_path(location: &str) -> Option<&str> {
     let path = location
         .strip_prefix("file://")
         .or_else(|| location.strip_prefix("file:"))

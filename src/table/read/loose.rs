@@ -28,7 +28,11 @@ impl LooseFile {
     pub(in crate::table) async fn open(store: &FileStore, file: FileRef<'_>) -> Result<Self> {
         let input = Input::open(file, store, &Arc::new(ScanCounters::default())).await?;
         let footer = Footer::load(&input, PageIndexPolicy::Optional).await?;
-        Ok(Self(OpenFile { input, footer }))
+        Ok(Self(OpenFile {
+            input,
+            footer,
+            columns: None,
+        }))
     }
 
     pub(in crate::table) fn metadata(&self) -> &ParquetMetaData {

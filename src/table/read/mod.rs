@@ -5,19 +5,22 @@
 //! row groups, pages), then reads only the wanted columns of that, brings them to the pinned schema, removes deleted
 //! rows, and numbers the rest.
 //!
-//! - `store`, `input`, `footer`, `group`: bytes, metadata, decoding of one row group.
+//! - `store`, `input`, `footer`, `group`, `group_reader`: bytes, metadata, decoding of one row group.
+//! - `cache`: what is kept of files for the next request.
 //! - `file_schema`, `columns`, `adapt`, `types`: from a file's columns to the table's.
 //! - `prune`, `bloom`, `deletes`: rows that do not matter and rows that are gone.
 //! - `stream`, `fetch`, `units`: the two ways to read, and how the work is shared out.
 
 mod adapt;
 mod bloom;
+mod cache;
 mod columns;
 mod deletes;
 mod fetch;
 mod file_schema;
 mod footer;
 mod group;
+mod group_reader;
 mod input;
 mod loose;
 mod prune;
@@ -37,8 +40,8 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use iceberg::spec::NestedFieldRef;
 
+pub use cache::{FileCache, Keep};
 pub use file_schema::FieldIds;
-pub use footer::FooterCache;
 pub(in crate::table) use input::FileRef;
 pub(in crate::table) use loose::LooseFile;
 pub use store::FileStore;
@@ -101,9 +104,10 @@ struct Scan {
     output: SchemaRef,
     filter: ScanFilter,
     with_addresses: bool,
-    footers: Arc<FooterCache>,
+    cache: Arc<FileCache>,
     deletes: DeleteCache,
     counters: Arc<ScanCounters>,
+    keep: Keep,
 }
 
 impl TableScan {
@@ -112,10 +116,10 @@ impl TableScan {
     /// # Errors
     /// [`Error::Internal`] if a column is not a top-level field of the pinned schema, [`Error::Unsupported`] if its
     /// type is, or if the table has more files than addresses can tell apart.
-    pub fn try_new(table: PinnedTable, spec: ScanSpec, footers: Arc<FooterCache>) -> Result<Self> {
+    pub fn try_new(table: PinnedTable, spec: ScanSpec, cache: Arc<FileCache>) -> Result<Self> {
         let (files, pruned) = layout::prune(table.files(), &spec.filter);
         let total = u64::try_from(table.files().files.len()).unwrap_or(u64::MAX);
-        Self::over(Place::of(&table), files, spec, footers).map(|mut scan| {
+        Self::over(Place::of(&table), files, spec, cache).map(|mut scan| {
             (scan.files_total, scan.files_pruned) = (total, pruned);
             Self(Arc::new(scan))
         })
@@ -129,19 +133,19 @@ impl TableScan {
         table: &PinnedTable,
         files: Vec<Arc<FileEntry>>,
         spec: ScanSpec,
-        footers: Arc<FooterCache>,
+        cache: Arc<FileCache>,
     ) -> Result<Self> {
-        Self::over(Place::of(table), files, spec, footers).map(|scan| Self(Arc::new(scan)))
+        Self::over(Place::of(table), files, spec, cache).map(|scan| Self(Arc::new(scan)))
     }
 
     fn over(
         place: Place,
         files: Vec<Arc<FileEntry>>,
         spec: ScanSpec,
-        footers: Arc<FooterCache>,
+        cache: Arc<FileCache>,
     ) -> Result<Scan> {
         if u32::try_from(files.len()).is_ok_and(|count| count <= RowAddress::MAX_FILE) {
-            Scan::try_new(place, files, spec, footers)
+            Scan::try_new(place, files, spec, cache)
         } else {
             Err(Error::Unsupported {
                 what: format!(
@@ -181,15 +185,16 @@ impl TableScan {
     }
 
     /// Reads the rows at `addresses`, which this scan's [`Self::read`] has yielded and which ascend strictly, in
-    /// exactly that order, as the top-level fields `columns`.
+    /// exactly that order, as the top-level fields `columns`; `keep` says when the cache gets their row groups.
     ///
     /// Must be polled within a tokio runtime: decoding runs ahead in tasks that end with the stream.
     pub fn fetch(
         &self,
         addresses: Vec<RowAddress>,
         columns: &[i32],
+        keep: Keep,
     ) -> BoxStream<'static, Result<RecordBatch>> {
-        fetch::fetch(Arc::clone(&self.0), addresses, columns)
+        fetch::fetch(Arc::clone(&self.0), addresses, columns, keep)
     }
 }
 
@@ -198,14 +203,16 @@ impl Scan {
         place: Place,
         files: Vec<Arc<FileEntry>>,
         spec: ScanSpec,
-        footers: Arc<FooterCache>,
+        cache: Arc<FileCache>,
     ) -> Result<Self> {
         let fields = columns::top_level_fields(&place.table, &place.schema, &spec.columns)?;
         let address = spec
             .with_addresses
             .then(|| Field::new(RowAddress::COLUMN, DataType::UInt64, false));
+        let arrow_fields = columns::arrow_fields(&fields)?;
         Ok(Self {
-            output: adapt::schema_of(columns::arrow_fields(&fields)?, address),
+            keep: cache.keep(Keep::Decoded, &files, &arrow_fields),
+            output: adapt::schema_of(arrow_fields, address),
             fields,
             opened: files.iter().map(|_| AtomicBool::new(false)).collect(),
             files_total: u64::try_from(files.len()).unwrap_or(u64::MAX),
@@ -216,8 +223,14 @@ impl Scan {
             counters: Arc::default(),
             files,
             place,
-            footers,
+            cache,
         })
+    }
+
+    /// Whether the files lie on a disk of this machine.
+    fn is_local(&self) -> bool {
+        let first = self.files.first();
+        first.is_some_and(|file| input::local_path(&file.path).is_some())
     }
 
     fn table_fields(&self) -> &[NestedFieldRef] {
@@ -233,8 +246,12 @@ impl Scan {
             version,
         };
         let input = Input::open(file, &self.place.store, &self.counters).await?;
-        let footer = self.footers.get(&input).await?;
-        Ok(OpenFile { input, footer })
+        let footer = self.cache.footers.get(&input).await?;
+        Ok(OpenFile {
+            input,
+            footer,
+            columns: self.cache.columns.clone(),
+        })
     }
 
     /// Opens the `index`-th data file of the scan.

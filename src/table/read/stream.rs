@@ -6,8 +6,6 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 use arrow::compute::filter_record_batch;
 use futures::{Stream, StreamExt, TryStreamExt};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
-use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use tokio::task::JoinSet;
 
@@ -17,6 +15,7 @@ use super::bloom;
 use super::columns::{FilePlan, partition_values};
 use super::deletes::FileDeletes;
 use super::group::{GroupRows, OpenFile, RowNumbers};
+use super::group_reader::GroupReader;
 use super::prune::{FileFilter, Verdict};
 use super::units::ScanUnit;
 use crate::error::{Error, Result};
@@ -56,7 +55,7 @@ pub(super) fn read(
 }
 
 /// Runs while the caller does something else, and no longer than the caller waits.
-async fn in_background<T: Send + 'static>(
+pub(super) async fn in_background<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     let mut tasks = JoinSet::new();
@@ -154,7 +153,7 @@ async fn open_group(
 ) -> Result<Option<Batches>> {
     let reader = file
         .file
-        .open_group(&file.plan.mask, &rows, batch_size)
+        .open_group(&file.plan.projection, &rows, batch_size, file.scan.keep)
         .await?;
     Ok(reader.map(|reader| Batches {
         numbers: RowNumbers::new(rows.rows()),
@@ -166,7 +165,7 @@ async fn open_group(
 /// The batches of one row group whose bytes are in memory.
 struct Batches {
     file: Arc<DataFile>,
-    reader: ParquetRecordBatchReader,
+    reader: GroupReader,
     numbers: RowNumbers,
 }
 
@@ -177,7 +176,11 @@ impl Iterator for Batches {
         loop {
             let decoded = match self.reader.next() {
                 Some(decoded) => decoded.map_err(|error| self.file.file.decode_failure(error)),
-                None => return self.rows_missing().then(|| Err(self.wrong_row_count())),
+                None => {
+                    return self
+                        .rows_missing()
+                        .then(|| Err(self.file.file.wrong_row_count()));
+                }
             };
             match decoded.and_then(|decoded| self.finish(&decoded)) {
                 Ok(batch) if batch.num_rows() == 0 => {}
@@ -195,18 +198,13 @@ impl Batches {
         missing
     }
 
-    fn wrong_row_count(&self) -> Error {
-        let message = "a row group does not have the rows that the footer says".to_owned();
-        self.file.file.input.corrupt(ParquetError::General(message))
-    }
-
     fn finish(&mut self, decoded: &RecordBatch) -> Result<RecordBatch> {
         let scan = &self.file.scan;
         let count = decoded.num_rows();
         ScanCounters::add(&scan.counters.rows_scanned, count as u64);
         let rows = self.numbers.next(count);
         if rows.len() != count {
-            return Err(self.wrong_row_count());
+            return Err(self.file.file.wrong_row_count());
         }
         let mut columns = self.file.plan.apply(decoded)?;
         let compared = columns.split_off(scan.fields.len());

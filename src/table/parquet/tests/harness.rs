@@ -15,13 +15,13 @@ use tempfile::TempDir;
 use crate::error::Result;
 use crate::model::{ParquetLocation, RowAddress};
 use crate::table::parquet::ParquetFiles;
-use crate::table::read::{FooterCache, ScanSpec, TableScan};
+use crate::table::read::{FileCache, Keep, ScanSpec, TableScan};
 use crate::table::{PinnedTable, ScanFilter};
 
 pub(super) struct Folder {
     pub(super) dir: TempDir,
     pub(super) files: ParquetFiles,
-    pub(super) footers: Arc<FooterCache>,
+    pub(super) cache: Arc<FileCache>,
 }
 
 impl Folder {
@@ -29,7 +29,7 @@ impl Folder {
         Self {
             dir: tempfile::tempdir().unwrap(),
             files: ParquetFiles::new(1 << 20, 4),
-            footers: Arc::new(FooterCache::new(1 << 20)),
+            cache: Arc::new(FileCache::footers_only(1 << 20)),
         }
     }
 
@@ -90,7 +90,7 @@ impl Folder {
         let addresses = scanned.remove_column(columns.len());
         let addresses = addresses.as_primitive::<UInt64Type>().values();
         let addresses = addresses.iter().map(|bits| RowAddress::from_u64(*bits));
-        let fetched = scan.fetch(addresses.collect(), columns);
+        let fetched = scan.fetch(addresses.collect(), columns, Keep::No);
         let fetched: Vec<RecordBatch> = fetched.try_collect().await?;
         assert_eq!(
             concat_batches(&scanned.schema(), &fetched).unwrap(),
@@ -110,7 +110,7 @@ impl Folder {
             filter,
             with_addresses: true,
         };
-        TableScan::try_new(table, spec, Arc::clone(&self.footers))
+        TableScan::try_new(table, spec, Arc::clone(&self.cache))
     }
 }
 

@@ -25,7 +25,7 @@ use crate::model::{
 };
 use crate::registry::{Registry, RegistryReader};
 use crate::staging::{Staging, StagingConfig};
-use crate::table::{FooterCache, TableCacheConfig, Tables};
+use crate::table::{FileCache, TableCacheConfig, Tables};
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -59,7 +59,7 @@ fn historical(location: SourceLocation) -> Historical {
         Arc::new(Tables::new(catalogs, TableCacheConfig::default())),
         Arc::new(Staging::try_new(&StagingConfig::default(), Arc::new(SystemClock)).unwrap()),
         Arc::new(Engine::try_new(&EngineConfig::default()).unwrap()),
-        Arc::new(FooterCache::new(1 << 20)),
+        Arc::new(FileCache::footers_only(1 << 20)),
     )
 }
 

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use futures::StreamExt;
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 
-use super::super::ScanSpec;
+use super::super::{Keep, ScanSpec};
 use super::harness::{Layout, Table, fetched, plain_schema, whole};
 use crate::clock;
 use crate::error::Error;
@@ -87,7 +87,7 @@ async fn broken_files_are_errors_that_name_them() {
     for bytes in broken {
         std::fs::write(&path, &bytes).unwrap();
         let table = Table {
-            footers: Arc::new(super::super::FooterCache::new(0)),
+            cache: Arc::new(super::super::FileCache::footers_only(0)),
             ..table_at(&table)
         };
         let error = read_error(&table).await;
@@ -145,7 +145,7 @@ async fn work_stops_when_the_reader_goes_away() {
     let all = (0..ROWS as u64)
         .map(|row| RowAddress::new(0, row))
         .collect();
-    let mut stream = scan.fetch(all, &[1]);
+    let mut stream = scan.fetch(all, &[1], Keep::No);
     stream.next().await.unwrap().unwrap();
     drop(stream);
     clock::sleep(Duration::from_millis(100)).await;

@@ -16,7 +16,7 @@ use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::super::{
-    FieldIds, FileStore, FooterCache, Place, ScanSpec, ScanUnit, TableScan, arrow_field,
+    FieldIds, FileCache, FileStore, Keep, Place, ScanSpec, ScanUnit, TableScan, arrow_field,
 };
 use crate::error::Result;
 use crate::model::RowAddress;
@@ -68,7 +68,7 @@ pub(super) struct Table {
     pub(super) schema: iceberg::spec::SchemaRef,
     pub(super) files: Vec<Arc<FileEntry>>,
     pub(super) mapping: Option<NameMapping>,
-    pub(super) footers: Arc<FooterCache>,
+    pub(super) cache: Arc<FileCache>,
     pub(super) file_io: FileIO,
 }
 
@@ -100,7 +100,7 @@ impl Table {
             schema: iceberg_schema(fields),
             files: Vec::new(),
             mapping: None,
-            footers: Arc::new(FooterCache::new(1 << 20)),
+            cache: Arc::new(FileCache::new(1 << 20, 1 << 20)),
             file_io: FileIO::new_with_fs(),
         }
     }
@@ -198,7 +198,7 @@ impl Table {
             field_ids: FieldIds::InFiles(self.mapping.clone().map(Arc::new)),
         };
         let scan =
-            TableScan::over(place, self.files.clone(), spec, Arc::clone(&self.footers)).unwrap();
+            TableScan::over(place, self.files.clone(), spec, Arc::clone(&self.cache)).unwrap();
         TableScan(Arc::new(scan))
     }
 
@@ -249,7 +249,9 @@ pub(super) async fn fetched(
     addresses: Vec<RowAddress>,
     columns: &[i32],
 ) -> Result<Vec<RecordBatch>> {
-    scan.fetch(addresses, columns).try_collect().await
+    scan.fetch(addresses, columns, Keep::AskedTwice)
+        .try_collect()
+        .await
 }
 
 pub(super) fn addresses_of(batch: &RecordBatch) -> Vec<RowAddress> {

@@ -12,7 +12,7 @@ use iceberg::spec::{NestedField, PrimitiveType, Type};
 use parquet::file::properties::EnabledStatistics;
 use proptest::prelude::*;
 
-use super::super::{ScanSpec, TableScan};
+use super::super::{FileCache, ScanSpec, TableScan};
 use super::harness::{Layout, Table, addresses_of, collect, fetched, plain_schema, rows_of};
 use crate::model::{RowAddress, TimeWindow};
 use crate::table::layout::{KeyFilter, ScanFilter, SortedKeys};
@@ -36,6 +36,7 @@ struct Case {
     fetched: Vec<prop::sample::Index>,
     partitions: usize,
     columns: Vec<i32>,
+    cache_bytes: u64,
 }
 
 fn fields() -> Vec<NestedField> {
@@ -143,9 +144,18 @@ fn case() -> impl Strategy<Value = Case> {
         prop::collection::vec(any::<prop::sample::Index>(), 0..60),
         1..4_usize,
         columns,
+        prop::sample::select(vec![0, 8192, 1 << 20]),
     )
         .prop_map(
-            |((files, window, ids, names), deleted, deleted_ids, fetched, partitions, columns)| {
+            |(
+                (files, window, ids, names),
+                deleted,
+                deleted_ids,
+                fetched,
+                partitions,
+                columns,
+                cache_bytes,
+            )| {
                 Case {
                     files,
                     window,
@@ -156,6 +166,7 @@ fn case() -> impl Strategy<Value = Case> {
                     fetched,
                     partitions,
                     columns,
+                    cache_bytes,
                 }
             },
         )
@@ -164,6 +175,7 @@ fn case() -> impl Strategy<Value = Case> {
 impl Case {
     fn table(&self) -> (Table, Vec<RecordBatch>) {
         let mut table = Table::new(fields());
+        table.cache = Arc::new(FileCache::new(1 << 20, self.cache_bytes));
         let schema = Arc::clone(&table.schema);
         let batches: Vec<RecordBatch> = self
             .files
@@ -286,12 +298,23 @@ fn same(actual: &[RecordBatch], expected: &[RecordBatch]) -> bool {
     }
 }
 
+/// Reads everything three times, the second and third time from what was kept.
 async fn check(case: &Case) -> Result<(), TestCaseError> {
     let (table, batches) = case.table();
-    let scan = table.scan(case.spec());
+    for _ in 0..3 {
+        check_scan(case, &table.scan(case.spec()), &batches).await?;
+    }
+    Ok(())
+}
+
+async fn check_scan(
+    case: &Case,
+    scan: &TableScan,
+    batches: &[RecordBatch],
+) -> Result<(), TestCaseError> {
     let mut seen = BTreeSet::new();
     for units in scan.partitions(case.partitions) {
-        let read = collect(&scan, units).await.unwrap();
+        let read = collect(scan, units).await.unwrap();
         let addresses = addresses_of(&read);
         prop_assert!(addresses.is_sorted());
         prop_assert!(
@@ -299,7 +322,7 @@ async fn check(case: &Case) -> Result<(), TestCaseError> {
             "a row came twice"
         );
         let values: Vec<usize> = (0..case.columns.len()).collect();
-        let expected = naive(&batches, &addresses, &case.columns);
+        let expected = naive(batches, &addresses, &case.columns);
         prop_assert!(
             same(&[read.project(&values).unwrap()], &expected),
             "{read:?} is not {expected:?}"
@@ -316,8 +339,8 @@ async fn check(case: &Case) -> Result<(), TestCaseError> {
         "lost rows {:?}",
         matching.difference(&seen)
     );
-    check_counters(case, &scan, seen.len() as u64)?;
-    check_fetch(case, &scan, &batches).await
+    check_counters(case, scan, seen.len() as u64)?;
+    check_fetch(case, scan, batches).await
 }
 
 fn check_counters(case: &Case, scan: &TableScan, read: u64) -> Result<(), TestCaseError> {
