@@ -27,7 +27,7 @@ from pit_measure import Case, Measurement
 from pit_murre import MURRE, MURRE_AGAIN, measure_murre, parse_settings
 from pit_peers import FLOOR, PEERS
 from pit_process import measure_apart
-from pit_report import show_all
+from pit_report import SKIPPED, show_all
 from pit_views import VIEWS
 
 OWN = [MURRE, MURRE_AGAIN, *PEERS, FLOOR]
@@ -126,16 +126,25 @@ def completed(arguments: argparse.Namespace) -> argparse.Namespace:
 
 
 def run(bench: Bench) -> list[Measurement]:
-    """Measure every case, and keep what there is."""
+    """Measure every case, and keep what there is as it comes."""
     measurements: list[Measurement] = []
     for case in bench.cases():
         label = f"{case.layout}, {case.views} views, {case.entities:,} entity rows: {case.engine}"
         reason = bench.reason_to_skip(case)
-        report(f"SKIPPED {label}: {reason}" if reason else label)
-        measurements.append(Measurement(case, failure=f"SKIPPED: {reason}") if reason else bench.measure(case))
+        measurement = Measurement(case, failure=f"{SKIPPED}: {reason}") if reason else bench.measure(case)
+        report(f"{label}: {measurement.failure or f'{measurement.wall_s:.2f} s'}")
+        measurements.append(measurement)
         if bench.arguments.json:
-            bench.arguments.json.write_text(json.dumps([asdict(m) for m in measurements], indent=2))
+            write_json(bench.arguments, measurements)
     return measurements
+
+
+def write_json(arguments: argparse.Namespace, measurements: list[Measurement]) -> None:
+    """Write what was asked for and what there is so far."""
+    names = ("rows", "seed", "repeat", "murre_config")
+    run = {name: getattr(arguments, name) for name in names}
+    text = json.dumps({**run, "measurements": [asdict(m) for m in measurements]}, indent=2)
+    arguments.json.write_text(text + "\n")
 
 
 def main() -> int:

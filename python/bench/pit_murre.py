@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.flight as flight
 from harness.client import Client
 from harness.definitions import Definitions
 from harness.server import Server
@@ -77,4 +78,7 @@ def measure_murre(
     with served(warehouse, case.layout, {} if again else sections) as server:
         client = Client(server.location)
         frames = map(frame_of, offsets)
-        return measure(case, frames, server.pid, lambda frame: client.historical(frame, refs), in_order)
+        try:
+            return measure(case, frames, server.pid, lambda frame: client.historical(frame, refs), in_order)
+        except flight.FlightError as refusal:
+            return Measurement(case, failure=str(refusal).splitlines()[0])
