@@ -37,6 +37,7 @@ FEAST_PYTHON = PYTHON_DIR / "feast067" / ".venv" / "bin" / "python"
 # Entity rows beyond which an engine takes minutes or the machine's memory, and feature rows beyond which it does.
 LIMITS = {"feast_duckdb": 1_000_000, "feast_server": 1_000_000, "feast_dask": 100_000}
 ROWS_LIMITS = {"feast_dask": 10_000_000}
+QUICK_LIMITS = {"feast_dask": 2_000}
 QUICK = {"rows": 200_000, "entities": [2_000, 20_000], "repeat": 1}
 
 
@@ -47,7 +48,8 @@ class Bench:
         """Make what data is missing."""
         self.arguments = arguments
         self.warehouse: Warehouse = prepare(arguments.dir, arguments.rows, arguments.seed, arguments.layouts)
-        self.limits = {**LIMITS, **{name: int(rows) for name, _, rows in (x.partition("=") for x in arguments.limit)}}
+        usual = QUICK_LIMITS if arguments.quick else LIMITS
+        self.limits = {**usual, **{name: int(rows) for name, _, rows in (x.partition("=") for x in arguments.limit)}}
 
     def cases(self) -> Iterator[Case]:
         """Everything to measure, in order."""
@@ -64,6 +66,8 @@ class Bench:
             return f"over its limit of {limit:,} entity rows (--limit {case.engine}=ROWS)"
         if rows_limit is not None and self.arguments.rows > rows_limit:
             return f"over its limit of {rows_limit:,} feature rows"
+        if case.engine == "feast_dask" and case.views > 1:
+            return "dask ends with a NotImplementedError when a second view is joined to these rows"
         if self.arguments.quick and case.engine in FEAST and case.layout != "day":
             return "quick runs ask Feast for the layout `day` only"
         return None
@@ -107,13 +111,13 @@ def parse_arguments() -> argparse.Namespace:
     add("--prepare-only", action="store_true", help="make the data and stop")
     add("--quick", action="store_true", help="a small run that only shows that everything works")
     add("--json", type=Path, help="also write the measurements to this file, as they come")
+    if parser.parse_args().quick:
+        parser.set_defaults(**QUICK)
     return completed(parser.parse_args())
 
 
 def completed(arguments: argparse.Namespace) -> argparse.Namespace:
     """The arguments with what follows from them."""
-    if arguments.quick:
-        vars(arguments).update(QUICK)
     if "all" in arguments.engines:
         arguments.engines = [*OWN, *FEAST]
     if set(FEAST) & set(arguments.engines) and not arguments.feast_python.exists():

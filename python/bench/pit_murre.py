@@ -81,4 +81,4 @@ def measure_murre(
         try:
             return measure(case, frames, server.pid, lambda frame: client.historical(frame, refs), in_order)
         except flight.FlightError as refusal:
-            return Measurement(case, failure=str(refusal).splitlines()[0])
+            return Measurement(case, failure=f"FAILED: {str(refusal).splitlines()[0]}")

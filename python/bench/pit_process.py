@@ -53,12 +53,19 @@ def measure_apart(
         pq.write_table(frame, handed_over)
         task.write_text(json.dumps(asdict(Task(case, str(handed_over), files, repeat))))
         try:
-            output = subprocess.run([*command, str(task)], stdout=subprocess.PIPE, text=True, timeout=timeout)
+            output = subprocess.run([*command, str(task)], capture_output=True, text=True, timeout=timeout)
         except subprocess.TimeoutExpired:
-            return Measurement(case, failure=f"took over {timeout:.0f} s")
+            return Measurement(case, failure=f"FAILED: took over {timeout:.0f} s")
     if output.returncode:
-        return Measurement(case, failure=f"ended with code {output.returncode}")
+        print(output.stderr, file=sys.stderr)
+        return Measurement(case, failure=f"FAILED with code {output.returncode}: {last_error(output.stderr)}")
     return from_dict(json.loads(output.stdout.splitlines()[-1]))
+
+
+def last_error(text: str) -> str:
+    """The last line of a traceback that names an error."""
+    lines = [line for line in text.splitlines() if "Error: " in line and not line.startswith(" ")]
+    return lines[-1] if lines else "no error message"
 
 
 def child_task() -> Task:

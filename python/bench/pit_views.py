@@ -65,4 +65,4 @@ def typed_columns(views: list[View]) -> list[str]:
     """SQL expressions of an answer's columns in types that all engines can be compared in."""
     keys = [f"{view.key}::{view.key_type}" for view in views]
     features = [f"{name}::{SQL_TYPES[kind_of(name)]}" for name in features_of(views)]
-    return [*keys, "epoch_us(event_timestamp)", *features]
+    return [*keys, "epoch_us(event_timestamp::TIMESTAMPTZ)", *features]
