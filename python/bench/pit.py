@@ -56,7 +56,7 @@ class Bench:
         asked = self.arguments
         for layout in asked.layouts:
             for views in asked.views:
-                for entities in asked.entities:
+                for entities in asked.entities[: 1 if asked.quick and views > 1 else None]:
                     yield from (Case(engine, layout, views, entities) for engine in asked.engines)
 
     def reason_to_skip(self, case: Case) -> str | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
-from pit_measure import Measurement
+from pit_measure import Case, Measurement
 from pit_murre import MURRE, MURRE_AGAIN
 from pit_peers import FLOOR
 
@@ -36,7 +36,8 @@ def verdict(m: Measurement, reference: Measurement) -> str:
     if not m.answer.checksum:
         return "reads only"
     if m.answer.checksum != reference.answer.checksum:
-        return f"DIFFERS from {reference.case.engine}: {m.answer.checksum} / {reference.answer.checksum}"
+        source = f"{reference.case.engine} on {reference.case.layout}"
+        return f"DIFFERS from {source}: {m.answer.checksum} / {reference.answer.checksum}"
     if m.answer.lost or m.answer.wrong:
         return f"LOSES {m.answer.lost:,} rows; of those returned {m.answer.wrong:,} are wrong"
     return "equal"
@@ -49,13 +50,11 @@ def is_sound(m: Measurement, reference: Measurement) -> bool:
     return not m.answer.checksum or m.answer.checksum == reference.answer.checksum
 
 
-def show_group(group: list[Measurement], show: Callable[[str], None]) -> bool:
-    """Print the measurements of one dataframe; return whether all answers are there and equal."""
+def show_group(group: list[Measurement], reference: Measurement | None, show: Callable[[str], None]) -> bool:
+    """Print the measurements of one dataframe on one layout; return whether all answers are there and equal."""
     case = group[0].case
     show(f"\n{case.layout}, {case.views} view{'s' * (case.views > 1)}, {case.entities:,} entity rows\n{HEADER}")
-    answered = [m for m in group if not m.failure]
-    reference = next((m for m in answered if m.answer.checksum), None)
-    murre = next((m for m in answered if m.case.engine == MURRE), None)
+    murre = next((m for m in group if m.case.engine == MURRE), None)
     peer = strongest(group)
     for m in group:
         if m.failure:
@@ -67,10 +66,17 @@ def show_group(group: list[Measurement], show: Callable[[str], None]) -> bool:
     return all(is_sound(m, reference or m) for m in group)
 
 
-def show_all(measurements: Iterable[Measurement], show: Callable[[str], None] = print) -> bool:
+def show_all(measurements: list[Measurement], show: Callable[[str], None] = print) -> bool:
     """Print a table for each dataframe; return whether all answers are equal."""
     groups: dict[object, list[Measurement]] = {}
     for m in measurements:
         groups.setdefault(replace(m.case, engine=""), []).append(m)
-    equal = [show_group(group, show) for group in groups.values()]
+    equal = [show_group(group, reference_of(group[0].case, measurements), show) for group in groups.values()]
     return all(equal)
+
+
+def reference_of(case: Case, measurements: list[Measurement]) -> Measurement | None:
+    """The first answer to the same dataframe, on whatever layout."""
+    asked = (case.views, case.entities)
+    alike = (m for m in measurements if (m.case.views, m.case.entities) == asked)
+    return next((m for m in alike if m.answer.checksum), None)
