@@ -1,29 +1,23 @@
-"""Makes the feature table and entity dataframes of the point-in-time benchmark, day by day so that memory stays small.
+"""Draws the feature rows and entity dataframes of the point-in-time benchmark, day by day so that memory stays small.
 
-The shape is fixed by the seed and the number of rows: an int64 key with 100 rows of history on average, 56 days in one
-partition and file each, ten features with 2 % nulls, rows shuffled, 2 % of them corrected later (same key and event
-time, newer `created`). Entity rows: 2 % unknown keys, 12 % later than the ttl allows, 5 % exactly on a feature row,
-1 % duplicates, the rest anywhere.
+The shape is fixed by the seed and the number of rows: 100 rows of history a key on average over 56 days, features with
+2 % nulls, rows shuffled, 2 % of them corrected later (same key and event time, newer `created`). Entity rows: 2 %
+unknown keys, 12 % later than the ttl allows, 5 % exactly on a feature row, 1 % duplicates, the rest anywhere.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from harness.warehouse import Warehouse
-from pit_measure import FEATURES
-from pyiceberg.transforms import DayTransform
+from pit_views import TTL_DAYS, VIEWS, View, kind_of
 
-TABLE = "bench.driver_stats"
 DAYS = 56
 HISTORY = 100
-TTL_DAYS = 7
 DAY_US = 86_400_000_000
 START_US = int(np.datetime64("2026-01-01", "us").astype(np.int64))
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -39,22 +33,41 @@ def keys_of(rows: int) -> int:
 def with_nulls(rng: np.random.Generator, values: pa.Array) -> pa.Array:
     """The values with two in a hundred missing."""
     mask = pa.array(rng.random(len(values)) < 0.02)
-    return pa.compute.if_else(mask, pa.scalar(None, values.type), values)
+    return pc.if_else(mask, pa.scalar(None, values.type), values)
 
 
-def feature_columns(rng: np.random.Generator, n: int) -> dict[str, pa.Array]:
-    """Ten columns of random values."""
-    columns = {name: pa.array(rng.normal(100, 25, n)) for name in FEATURES[:4]}
-    columns |= {name: pa.array(rng.random(n, dtype=np.float32)) for name in FEATURES[4:6]}
-    columns["l1"] = pa.array(rng.integers(0, 1 << 40, n))
-    columns["i1"] = pa.array(rng.integers(0, 100_000, n, dtype=np.int32))
-    columns["s1"] = CATEGORIES.take(pa.array(rng.integers(0, len(CATEGORIES), n)))
-    columns["s2"] = pa.array(rng.integers(0, 1 << 24, n)).cast(pa.string())
+def random_values(rng: np.random.Generator, feature: str, n: int) -> pa.Array:
+    """A column of random values of the feature's type."""
+    match kind_of(feature):
+        case "d":
+            return pa.array(rng.normal(100, 25, n))
+        case "f":
+            return pa.array(rng.random(n, dtype=np.float32))
+        case "l":
+            return pa.array(rng.integers(0, 1 << 40, n))
+        case "i":
+            return pa.array(rng.integers(0, 100_000, n, dtype=np.int32))
+    if feature.endswith("s1"):
+        return CATEGORIES.take(pa.array(rng.integers(0, len(CATEGORIES), n)))
+    return pa.array(rng.integers(0, 1 << 24, n)).cast(pa.string())
+
+
+def feature_columns(rng: np.random.Generator, view: View, n: int) -> dict[str, pa.Array]:
+    """The view's features with random values."""
+    columns = {name: random_values(rng, name, n) for name in view.features}
     return {name: with_nulls(rng, values) for name, values in columns.items()}
 
 
-def day_of_rows(rng: np.random.Generator, day: int, rows: int) -> pa.Table:
-    """One day of feature rows with their corrections, shuffled."""
+def key_column(view: View, keys: np.ndarray) -> pa.Array:
+    """Numbers of keys as the view's join key."""
+    if not view.text_key:
+        return pa.array(keys)
+    text = pc.utf8_lpad(pa.array(keys).cast(pa.string()), 8, "0")
+    return pc.binary_join_element_wise("city", text, "_")
+
+
+def day_of_rows(rng: np.random.Generator, view: View, day: int, rows: int) -> pa.Table:
+    """One day of a table of so many rows, with corrections, shuffled."""
     per_day = rows // DAYS + (day < rows % DAYS)
     keys = rng.integers(0, keys_of(rows), per_day)
     times = START_US + day * DAY_US + rng.integers(0, DAY_US, per_day)
@@ -62,64 +75,56 @@ def day_of_rows(rng: np.random.Generator, day: int, rows: int) -> pa.Table:
     corrected = rng.choice(per_day, per_day // 50, replace=False)
     late = created[corrected] + rng.integers(1, DAY_US, len(corrected))
     columns = {
-        "driver_id": np.concatenate([keys, keys[corrected]]),
+        view.key: key_column(view, np.concatenate([keys, keys[corrected]])),
         "event_timestamp": pa.array(np.concatenate([times, times[corrected]])).cast(INSTANT),
         "created": pa.array(np.concatenate([created, late])).cast(INSTANT),
     }
     n = per_day + len(corrected)
-    return pa.table({**columns, **feature_columns(rng, n)}).take(rng.permutation(n))
+    return pa.table({**columns, **feature_columns(rng, view, n)}).take(rng.permutation(n))
 
 
-def report(text: str) -> None:
-    """Show progress without hiding the results on standard output."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def write_features(warehouse: Warehouse, rows: int, seed: int) -> pa.Table:
-    """Write the table in one commit a day; return a sample of (key, time) rows."""
-    started, written, samples = time.monotonic(), 0, []
-    table = None
+def days_of_rows(view: View, rows: int, seed: int) -> Iterator[pa.Table]:
+    """A view's table day by day; `rows` are those of the largest table."""
     for day in range(DAYS):
-        rng = np.random.default_rng([seed, day])
-        batch = day_of_rows(rng, day, rows)
-        if table is None:
-            table = warehouse.create(TABLE, batch.schema, partition_by={"event_timestamp": DayTransform()})
-        table.append(batch)
-        samples.append(batch.select(["driver_id", "event_timestamp"]).slice(0, EXACT_SAMPLES // DAYS))
-        written += len(batch)
-        report(f"day {day + 1:2d}/{DAYS}: {written:,} rows, {time.monotonic() - started:.0f} s")
-    return pa.concat_tables(samples)
+        stream = [view.number] if view.number else []
+        yield day_of_rows(np.random.default_rng([seed, day, *stream]), view, day, rows // view.share)
 
 
-def prepare(directory: Path, rows: int, seed: int) -> Warehouse:
-    """The warehouse under `directory`, made if it is not complete for these parameters."""
-    warehouse = Warehouse(directory)
-    marker = directory / "complete.json"
-    wanted = {"rows": rows, "seed": seed, "version": 1}
-    if marker.exists():
-        if json.loads(marker.read_text()) != wanted:
-            raise SystemExit(f"{directory} holds other data ({marker.read_text()}); give another --dir")
-        return warehouse
-    if warehouse.catalog.list_namespaces():
-        raise SystemExit(f"{directory} holds half-made data; remove it")
-    pq.write_table(write_features(warehouse, rows, seed), directory / "sample.parquet")
-    marker.write_text(json.dumps(wanted))
-    return warehouse
+def write_sample(directory: Path, rows: int, seed: int) -> None:
+    """Keep some (key, time) rows of the first view, for entity rows exactly on a feature row."""
+    view = VIEWS[0]
+    # All samples are of the first day: what is measured and the checksums of older runs go by that.
+    day = day_of_rows(np.random.default_rng([seed, 0]), view, 0, rows)
+    pq.write_table(
+        day.select([view.key, "event_timestamp"]).slice(0, EXACT_SAMPLES // DAYS), directory / "sample.parquet"
+    )
 
 
-def entity_frame(directory: Path, rows: int, entities: int, seed: int) -> pa.Table:
-    """A dataframe of `entities` rows with the mix that the module describes."""
-    rng = np.random.default_rng([seed, entities])
+def entity_frame(directory: Path, rows: int, entities: int, seed: int, *, offset: int = 0, views: int = 1) -> pa.Table:
+    """A dataframe of `entities` rows with the mix that the module describes; another `offset` gives other rows."""
+    rng = np.random.default_rng([seed, entities, *([offset] if offset else [])])
     keys = rng.integers(0, keys_of(rows), entities)
     times = START_US + rng.integers(0, DAYS * DAY_US, entities)
     kind = rng.random(entities)
     unknown, expired, exact = kind < 0.02, (kind >= 0.02) & (kind < 0.14), (kind >= 0.14) & (kind < 0.19)
     keys[unknown] += keys_of(rows)
     times[expired] += (DAYS + TTL_DAYS) * DAY_US
-    sample = pq.read_table(directory / "sample.parquet").take(rng.integers(0, EXACT_SAMPLES // DAYS, exact.sum()))
+    sample = pq.read_table(directory / "sample.parquet")
+    sample = sample.take(rng.integers(0, min(EXACT_SAMPLES // DAYS, len(sample)), exact.sum()))
     keys[exact] = sample["driver_id"].to_numpy()
     times[exact] = sample["event_timestamp"].cast(pa.int64()).to_numpy()
     copies = rng.choice(entities, entities // 100, replace=False)
     originals = rng.choice(entities, entities // 100, replace=False)
     keys[copies], times[copies] = keys[originals], times[originals]
-    return pa.table({"driver_id": keys, "event_timestamp": pa.array(times).cast(INSTANT)})
+    frame = pa.table({"driver_id": keys, "event_timestamp": pa.array(times).cast(INSTANT)})
+    for view in VIEWS[1:views]:
+        other = other_keys(np.random.default_rng([seed, entities, offset, view.number]), view, rows, entities)
+        other[copies] = other[originals]
+        frame = frame.append_column(view.key, key_column(view, other))
+    return frame
+
+
+def other_keys(rng: np.random.Generator, view: View, rows: int, entities: int) -> np.ndarray:
+    """Keys of one of the smaller views, two in a hundred unknown."""
+    known = keys_of(rows // view.share)
+    return rng.integers(0, known, entities) + known * (rng.random(entities) < 0.02)

@@ -1,29 +1,48 @@
-"""How one engine is measured: wall, CPU and peak memory of a process, and a digest of the answer."""
+"""How one engine is measured: wall, CPU and peak memory of a process, and what its answer is worth."""
 
 from __future__ import annotations
 
 import os
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+from pit_views import VIEWS, features_of, typed_columns
 
-FEATURES = ["d1", "d2", "d3", "d4", "f1", "f2", "l1", "i1", "s1", "s2"]
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured: an engine, on a layout, for a dataframe."""
+
+    engine: str
+    layout: str
+    views: int
+    entities: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A digest of an answer; for an engine that loses rows, that of the right answer and how its own differs."""
+
+    checksum: str = ""
+    lost: int = 0
+    wrong: int = 0
 
 
 @dataclass
 class Measurement:
-    """What one engine took for one dataframe."""
+    """What one engine took for one dataframe: medians, and every wall time."""
 
-    engine: str
-    entities: int
-    wall_s: float
-    cpu_s: float
-    peak_mb: float
-    checksum: str
+    case: Case
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_mb: float = 0.0
+    answer: Answer = Answer()
+    walls_s: list[float] = field(default_factory=list)
+    failure: str = ""
 
 
 def cpu_seconds(pid: int) -> float:
@@ -43,40 +62,69 @@ def reset_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def measure(engine: str, frame: pa.Table, pid: int, repeat: int, run: Callable[[], pa.Table]) -> Measurement:
-    """Run once to warm up and `repeat` times to measure."""
-    run()
+def measure(
+    case: Case,
+    frames: Iterable[pa.Table],
+    pid: int,
+    run: Callable[[pa.Table], pa.Table],
+    judge: Callable[[Case, pa.Table, pa.Table], Answer],
+) -> Measurement:
+    """Run the first dataframe to warm up, measure the others, and judge the answer to the last."""
+    remaining = iter(frames)
+    run(next(remaining))
     reset_peak(pid)
     walls, cpus = [], []
-    for _ in range(repeat):
+    for frame in remaining:
         result = None  # the previous result must not count as memory of this run
         cpu, wall = cpu_seconds(pid), time.perf_counter()
-        result = run()
+        result = run(frame)
         walls.append(time.perf_counter() - wall)
         cpus.append(cpu_seconds(pid) - cpu)
     peak = peak_mb(pid)
-    assert result is not None
-    require_input_order(engine, frame, result)
     median = statistics.median
-    return Measurement(engine, len(frame), median(walls), median(cpus), peak, checksum(result))
+    return Measurement(case, median(walls), median(cpus), peak, judge(case, frame, result), walls)
 
 
-def require_input_order(engine: str, frame: pa.Table, result: pa.Table) -> None:
-    """Every engine must return each entity row once, where it stood."""
+def in_order(case: Case, frame: pa.Table, result: pa.Table) -> Answer:
+    """The answer of an engine that must return each entity row once, where it stood."""
     for name in frame.column_names:
         returned = result[name].cast(frame.schema.field(name).type)
         if returned != frame[name]:
-            raise SystemExit(f"{engine}: column {name} of the result differs from the dataframe")
+            raise SystemExit(f"{case.engine}: column {name} of the result differs from the dataframe")
+    return any_order(case, frame, result)
 
 
-def checksum(result: pa.Table) -> str:
+def any_order(case: Case, frame: pa.Table, result: pa.Table) -> Answer:
+    """The answer of an engine that promises no order."""
+    return Answer(checksum(case, result), lost=len(frame) - len(result))
+
+
+def no_answer(case: Case, frame: pa.Table, result: pa.Table) -> Answer:
+    """For what only reads."""
+    return Answer()
+
+
+def checksum(case: Case, result: pa.Table) -> str:
     """A digest of the rows' values that depends neither on their order nor on how columns are encoded."""
     import duckdb  # after the measured run, so that it does not count as its memory
 
+    views = list(VIEWS[: case.views])
     connection = duckdb.connect()
     connection.register("result", result)
-    instant = "epoch_us(event_timestamp)"
-    row = f"hash(driver_id::BIGINT, {instant}, {', '.join(FEATURES)})"
-    counts = ", ".join(f"count({name})" for name in FEATURES)
+    counts = ", ".join(f"count({name})" for name in features_of(views))
+    row = f"hash({', '.join(typed_columns(views))})"
     values = connection.execute(f"SELECT count(*), sum({row}::HUGEINT), {counts} FROM result").fetchone()
     return " ".join(map(str, values or ()))
+
+
+def rows_not_in(case: Case, result: pa.Table, reference: pa.Table) -> int:
+    """How many rows of an answer are not in the right one."""
+    import duckdb
+
+    columns = ", ".join(typed_columns(list(VIEWS[: case.views])))
+    connection = duckdb.connect()
+    connection.register("result", result)
+    connection.register("reference", reference)
+    query = f"SELECT count(*) FROM (SELECT {columns} FROM result EXCEPT ALL SELECT {columns} FROM reference)"
+    [(count,)] = connection.execute(query).fetchall()
+    return int(count)
