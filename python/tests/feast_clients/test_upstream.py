@@ -91,7 +91,7 @@ def test_duckdb(new_lab: Callable[..., FeastLab]) -> None:
     lab = apply(new_lab().start_upstream("duckdb"))
     assert singles(lab) == list(RIGHT.items())
     if feast.__version__.startswith("0.66."):
-        # Rows are told apart by their keys' concatenation, in the order of a set, which differs between processes. Where
+        # Rows are told apart by their keys' concatenation, in the order of a set that differs between processes. Where
         # the zones meet in it, row 2 has the newer fare, row 1's. One null key empties both views.
         found = dict(pairs(lab))
         assert found.pop(2) in [(100, 30), (200, 30)]
