@@ -1,5 +1,6 @@
 //! Streams the partitions of a scan past the spine's index, each in a task of its own.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -22,6 +23,9 @@ use super::window::Windows;
 use crate::error::Error;
 use crate::model::RowAddress;
 
+/// Rows whose slots are searched together: few enough for what they touch to stay in the nearest cache.
+const SEARCHED_ROWS: usize = 256;
+
 /// Everything the partitions of one scan share.
 pub(super) struct Probe<C> {
     pub(super) index: Arc<SpineIndex>,
@@ -36,6 +40,9 @@ pub(super) struct Probe<C> {
 struct Scratch {
     keys: KeyScratch,
     groups: Vec<u32>,
+    /// Rows whose keys the spine has, with their groups' slots.
+    known_rows: Vec<(u32, Range<usize>)>,
+    middles: Vec<i64>,
     hits: Hits,
     reservation: MemoryReservation,
 }
@@ -75,6 +82,8 @@ impl<C: Created> Probe<C> {
         let mut scratch = Scratch {
             keys,
             groups: Vec::new(),
+            known_rows: Vec::new(),
+            middles: Vec::new(),
             hits: Hits::default(),
             reservation,
         };
@@ -93,6 +102,8 @@ impl<C: Created> Probe<C> {
         let Scratch {
             keys: key_scratch,
             groups,
+            known_rows,
+            middles,
             hits,
             reservation,
         } = scratch;
@@ -101,17 +112,41 @@ impl<C: Created> Probe<C> {
             .find(keys, batch.num_rows(), valid.as_ref(), key_scratch, groups)?;
         hits.rows.clear();
         let ranks = Ranks::of(rest);
-        for (row, group) in (0..).zip(&*groups).filter(|(_, group)| **group != NONE) {
-            let slots = self.index.slots_of_group(*group);
-            if let Some(slot) = self.windows.first_slot(slots, ranks.events[row as usize]) {
-                let slot = slot as u32;
-                hits.rows.push(Hit { slot, row });
-            }
+        let known = (0..).zip(&*groups).filter(|(_, group)| **group != NONE);
+        known_rows.clear();
+        known_rows.extend(known.map(|(row, group)| (row, self.index.slots_of_group(*group))));
+        for rows in known_rows.chunks(SEARCHED_ROWS) {
+            self.search(rows, &ranks, middles, &mut hits.rows);
         }
         ranks.check_addresses()?;
         self.candidates.offer(hits, |row| ranks.get(row as usize))?;
-        reservation
-            .try_resize(hits.bytes() + key_scratch.bytes() + bytes_of::<u32>(groups.capacity()))
+        reservation.try_resize(
+            hits.bytes()
+                + key_scratch.bytes()
+                + bytes_of::<u32>(groups.capacity())
+                + bytes_of::<(u32, Range<usize>)>(known_rows.capacity()),
+        )
+    }
+}
+
+impl<C: Created> Probe<C> {
+    /// Appends the hits of some rows with their groups' slots.
+    fn search(
+        &self,
+        rows: &[(u32, Range<usize>)],
+        ranks: &Ranks<'_>,
+        middles: &mut Vec<i64>,
+        hits: &mut Vec<Hit>,
+    ) {
+        middles.clear();
+        middles.extend(rows.iter().map(|(_, slots)| self.windows.middle(slots)));
+        for ((row, slots), middle) in rows.iter().zip(middles) {
+            let event = ranks.events[*row as usize];
+            if let Some(slot) = self.windows.first_slot(slots.clone(), *middle, event) {
+                let (slot, row) = (slot as u32, *row);
+                hits.push(Hit { slot, row });
+            }
+        }
     }
 }
 

@@ -138,14 +138,26 @@ impl Windows {
         })
     }
 
-    /// The first slot of `slots` (one group's) that accepts `time`; every later one accepts it until it is too old.
-    pub(super) fn first_slot(&self, slots: Range<usize>, time: i64) -> Option<usize> {
+    /// The bound in the middle of `slots`, with which [`Self::first_slot`] starts. Asked for many slots before the first
+    /// is searched, it lets the processor fetch them side by side.
+    pub(super) fn middle(&self, slots: &Range<usize>) -> i64 {
+        let bound = self.upper.get(middle_of(slots));
+        bound.copied().unwrap_or_default()
+    }
+
+    /// The first slot of `slots` (one group's, whose [`Self::middle`] is `middle`) that accepts `time`; every later one
+    /// accepts it until it is too old.
+    pub(super) fn first_slot(&self, slots: Range<usize>, middle: i64, time: i64) -> Option<usize> {
         if let Some(exact) = self.exact_for(time) {
             return slots
                 .into_iter()
                 .find(|slot| exact.scale.accepts(exact.instants[*slot], time));
         }
-        let slot = slots.start + self.upper[slots.clone()].partition_point(|upper| *upper < time);
+        let half = match middle < time {
+            true => (middle_of(&slots) + 1).min(slots.end)..slots.end,
+            false => slots.start..middle_of(&slots),
+        };
+        let slot = half.start + self.upper[half].partition_point(|upper| *upper < time);
         (slot < slots.end && self.is_fresh(slot, time)).then_some(slot)
     }
 
@@ -165,6 +177,10 @@ impl Windows {
         let is_extreme = time == i64::MIN || time == i64::MAX;
         self.exact.as_ref().filter(|_| is_extreme)
     }
+}
+
+fn middle_of(slots: &Range<usize>) -> usize {
+    slots.start + (slots.end - slots.start) / 2
 }
 
 /// Whole units in `ttl_ns`: with instants in the same unit, a remainder reaches no further instant.

@@ -107,7 +107,7 @@ fn rows(
 fn jobs_at_once(scan: &Scan) -> usize {
     let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
     match scan.is_local() {
-        true => cores + 1,
+        true => cores * 2,
         false => (cores * 2).clamp(8, 32),
     }
 }

@@ -12,6 +12,7 @@ use futures::{StreamExt, TryStreamExt};
 use iceberg::io::{FileIO, FileRead};
 use parquet::errors::ParquetError;
 
+use super::buffers::Buffers;
 use super::store::{FileStore, Object, local_version, object_failure};
 use crate::error::{Error, Result};
 use crate::model::ScanCounters;
@@ -52,6 +53,7 @@ pub(super) struct Input {
     /// All of it, once that was read.
     whole: OnceLock<Bytes>,
     counters: Arc<ScanCounters>,
+    buffers: Arc<Buffers>,
 }
 
 enum Source {
@@ -66,9 +68,10 @@ impl Input {
         file: FileRef<'_>,
         store: &FileStore,
         counters: &Arc<ScanCounters>,
+        buffers: &Arc<Buffers>,
     ) -> Result<Self> {
         let local = match local_path(file.path) {
-            Some(path) => open_local(path, file).await?,
+            Some(path) => open_local(path, file, buffers).await?,
             None => None,
         };
         let whole = OnceLock::new();
@@ -96,6 +99,7 @@ impl Input {
             source,
             whole,
             counters: Arc::clone(counters),
+            buffers: Arc::clone(buffers),
         })
     }
 
@@ -208,11 +212,11 @@ impl Input {
     }
 
     async fn read_local(&self, file: &Arc<File>, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
-        let file = Arc::clone(file);
+        let (file, buffers) = (Arc::clone(file), Arc::clone(&self.buffers));
         let read = move || {
             ranges
                 .iter()
-                .map(|range| read_exact(&file, range))
+                .map(|range| read_exact(&file, range, &buffers))
                 .collect::<std::io::Result<Vec<_>>>()
         };
         match tokio::task::spawn_blocking(read).await {
@@ -306,13 +310,17 @@ struct Opened {
 }
 
 /// `None` where no such local file exists, as is the case for tables in memory.
-async fn open_local(path: &str, file: FileRef<'_>) -> Result<Option<Opened>> {
-    let owned = path.to_owned();
+async fn open_local(
+    path: &str,
+    file: FileRef<'_>,
+    buffers: &Arc<Buffers>,
+) -> Result<Option<Opened>> {
+    let (owned, buffers) = (path.to_owned(), Arc::clone(buffers));
     let open = move || -> std::io::Result<(Metadata, Opened)> {
         let file = File::open(owned)?;
         let metadata = file.metadata()?;
         let length = metadata.len();
-        let read = || read_exact(&file, &(0..length));
+        let read = || read_exact(&file, &(0..length), &buffers);
         let all = (length <= LOCAL_WHOLE_BYTES).then(read).transpose()?;
         Ok((metadata, Opened { file, length, all }))
     };
@@ -369,16 +377,14 @@ async fn stored_length(path: &str, file_io: &FileIO) -> Option<u64> {
 }
 
 #[cfg(unix)]
-fn read_exact(file: &File, range: &Range<u64>) -> std::io::Result<Bytes> {
+fn read_exact(file: &File, range: &Range<u64>, buffers: &Arc<Buffers>) -> std::io::Result<Bytes> {
     use std::os::unix::fs::FileExt;
     let length = usize::try_from(range.end - range.start).map_err(std::io::Error::other)?;
-    let mut buffer = vec![0; length];
-    file.read_exact_at(&mut buffer, range.start)?;
-    Ok(buffer.into())
+    buffers.read(length, |bytes| file.read_exact_at(bytes, range.start))
 }
 
 #[cfg(not(unix))]
-fn read_exact(_: &File, _: &Range<u64>) -> std::io::Result<Bytes> {
+fn read_exact(_: &File, _: &Range<u64>, _: &Arc<Buffers>) -> std::io::Result<Bytes> {
     Err(std::io::Error::from(ErrorKind::Unsupported))
 }
 
@@ -442,7 +448,9 @@ mod tests {
             size_bytes: 10,
             version: None,
         };
-        let input = Input::open(file, &file_io, &counters).await.unwrap();
+        let input = Input::open(file, &file_io, &counters, &Arc::default())
+            .await
+            .unwrap();
         let read = input.read(&[7..9, 0..2]).await.unwrap();
         assert_eq!(
             read,
@@ -461,7 +469,9 @@ mod tests {
             size_bytes: 20,
             version: None,
         };
-        let input = Input::open(longer, &file_io, &counters).await.unwrap();
+        let input = Input::open(longer, &file_io, &counters, &Arc::default())
+            .await
+            .unwrap();
         assert!(
             matches!(input.read(&[0..1, 8..18]).await, Err(Error::Parquet { path, .. }) if path == "memory:///f")
         );
@@ -471,7 +481,7 @@ mod tests {
             size_bytes: 20,
             version: None,
         };
-        let opened = match Input::open(missing, &file_io, &counters).await {
+        let opened = match Input::open(missing, &file_io, &counters, &Arc::default()).await {
             Ok(input) => input.read(&[0..1, 2..3]).await.map(|_| ()),
             Err(error) => Err(error),
         };

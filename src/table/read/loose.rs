@@ -15,7 +15,6 @@ use super::group::OpenFile;
 use super::input::{FileRef, Input};
 use super::store::FileStore;
 use crate::error::Result;
-use crate::model::ScanCounters;
 
 const BATCH_ROWS: usize = 8192;
 
@@ -26,7 +25,7 @@ pub(in crate::table) struct LooseFile(OpenFile);
 impl LooseFile {
     /// Opens a file and reads its footer.
     pub(in crate::table) async fn open(store: &FileStore, file: FileRef<'_>) -> Result<Self> {
-        let input = Input::open(file, store, &Arc::new(ScanCounters::default())).await?;
+        let input = Input::open(file, store, &Arc::default(), &Arc::default()).await?;
         let footer = Footer::load(&input, PageIndexPolicy::Optional).await?;
         Ok(Self(OpenFile {
             input,

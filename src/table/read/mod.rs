@@ -5,7 +5,7 @@
 //! row groups, pages), then reads only the wanted columns of that, brings them to the pinned schema, removes deleted
 //! rows, and numbers the rest.
 //!
-//! - `store`, `input`, `footer`, `group`, `group_reader`: bytes, metadata, decoding of one row group.
+//! - `store`, `input`, `buffers`, `footer`, `group`, `group_reader`: bytes, metadata, decoding of one row group.
 //! - `cache`: what is kept of files for the next request.
 //! - `file_schema`, `columns`, `adapt`, `types`: from a file's columns to the table's.
 //! - `prune`, `bloom`, `deletes`: rows that do not matter and rows that are gone.
@@ -13,6 +13,7 @@
 
 mod adapt;
 mod bloom;
+mod buffers;
 mod cache;
 mod columns;
 mod deletes;
@@ -54,6 +55,7 @@ use crate::model::{Pruned, RowAddress, ScanCounters, ScanReport};
 use crate::table::PinnedTable;
 use crate::table::files::FileEntry;
 use crate::table::layout::{self, ScanFilter};
+use buffers::Buffers;
 use deletes::DeleteCache;
 use group::OpenFile;
 use input::Input;
@@ -107,6 +109,7 @@ struct Scan {
     cache: Arc<FileCache>,
     deletes: DeleteCache,
     counters: Arc<ScanCounters>,
+    buffers: Arc<Buffers>,
     keep: Keep,
 }
 
@@ -221,6 +224,7 @@ impl Scan {
             filter: spec.filter,
             with_addresses: spec.with_addresses,
             counters: Arc::default(),
+            buffers: Arc::default(),
             files,
             place,
             cache,
@@ -245,7 +249,7 @@ impl Scan {
             size_bytes,
             version,
         };
-        let input = Input::open(file, &self.place.store, &self.counters).await?;
+        let input = Input::open(file, &self.place.store, &self.counters, &self.buffers).await?;
         let footer = self.cache.footers.get(&input).await?;
         Ok(OpenFile {
             input,

@@ -132,7 +132,7 @@ mod tests {
             version: Some(version),
         };
         let store = FileStore::Objects(Arc::clone(store));
-        let input = Input::open(file, &store, &Arc::default()).await?;
+        let input = Input::open(file, &store, &Arc::default(), &Arc::default()).await?;
         input.read(&[7..9, 0..2]).await
     }
 
