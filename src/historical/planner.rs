@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use arrow::datatypes::Field;
 use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::bind::{BoundView, check_collisions};
 use super::frame::{EntityFrame, Spine};
-use super::plan::{HistoricalPlan, PlannedView};
+use super::parts::{Delivery, Parts};
+use super::plan::HistoricalPlan;
+use super::planned::{PlannedPart, PlannedView};
 use super::range::{RangeSpine, with_view_keys};
 use crate::engine::pit_join::{PitJoinExec, PitView};
 use crate::engine::{Engine, FeatureScanExec, TableFetch};
 use crate::error::Result;
-use crate::model::TimeRange;
+use crate::model::{FlightPart, TimeRange};
 use crate::table::read::{ScanSpec, TableScan};
 use crate::table::{FooterCache, ScanFilter};
 
@@ -28,16 +31,56 @@ pub(super) struct Planner {
 impl Planner {
     pub(super) fn plan_frame(
         &self,
-        views: Vec<BoundView>,
+        views: &[BoundView],
         frame: &EntityFrame,
+        delivery: &Delivery,
     ) -> Result<HistoricalPlan> {
-        let spine = Spine::try_new(frame, &views)?;
+        let spine = Spine::try_new(frame, views)?;
         check_collisions(
             spine
                 .output_fields()
-                .chain(features(&views))
+                .chain(features(views))
                 .map(|field| field.name().as_str()),
         )?;
+        let parts = match delivery.ordered {
+            true => Parts::whole(spine),
+            false => Parts::by_bucket(spine, views),
+        };
+        Ok(HistoricalPlan {
+            engine: Arc::clone(&self.engine),
+            parts: self.plan_parts(parts.of_ticket(&delivery.part)?, views, frame)?,
+            ordered: delivery.ordered,
+        })
+    }
+
+    fn plan_parts(
+        &self,
+        parts: Vec<(FlightPart, Spine)>,
+        views: &[BoundView],
+        frame: &EntityFrame,
+    ) -> Result<Vec<PlannedPart>> {
+        let wait = parts.len() > 1;
+        let plan = |(part, spine): (FlightPart, Spine)| {
+            let memory = match wait {
+                true => Some(self.charge(&spine)?),
+                false => frame.charge(),
+            };
+            Ok(PlannedPart {
+                part,
+                memory,
+                ..self.plan_spine(spine, views)?
+            })
+        };
+        parts.into_iter().map(plan).collect()
+    }
+
+    fn charge(&self, spine: &Spine) -> Result<Arc<MemoryReservation>> {
+        let memory = self.engine.reserve("part of an entity dataframe");
+        memory.try_grow(spine.bytes())?;
+        Ok(Arc::new(memory))
+    }
+
+    fn plan_spine(&self, spine: Spine, views: &[BoundView]) -> Result<PlannedPart> {
         let filters = views
             .iter()
             .enumerate()
@@ -46,7 +89,7 @@ impl Planner {
         let rows = spine.rows();
         let (timestamp, output, keys) = (spine.timestamp, spine.output, spine.keys);
         let source = MemorySourceConfig::try_new_exec(&[spine.batches], spine.schema, None)?;
-        let mut plan = self.plan_join(Join {
+        self.plan_join(Join {
             spine: source,
             timestamp,
             output,
@@ -54,29 +97,27 @@ impl Planner {
             views,
             filters,
             rows: Some(rows),
-        })?;
-        plan.charged = frame.charge();
-        Ok(plan)
+        })
     }
 
     pub(super) fn plan_range(
         &self,
-        views: Vec<BoundView>,
+        views: &[BoundView],
         range: TimeRange,
     ) -> Result<HistoricalPlan> {
-        let spine = RangeSpine::try_new(&views, range)?;
+        let spine = RangeSpine::try_new(views, range)?;
         let schema = spine.schema();
         let fields = schema.fields().iter().map(AsRef::as_ref);
         check_collisions(
             fields
-                .chain(features(&views))
+                .chain(features(views))
                 .map(|field| field.name().as_str()),
         )?;
         let filters = views.iter().map(|view| spine.filter(view)).collect();
-        let source = spine.plan(&views, &self.footers, self.engine.partitions())?;
-        let (source, keys) = with_view_keys(source, &views)?;
+        let source = spine.plan(views, &self.footers, self.engine.partitions())?;
+        let (source, keys) = with_view_keys(source, views)?;
         let output = schema.fields().len();
-        self.plan_join(Join {
+        let part = self.plan_join(Join {
             spine: source,
             timestamp: output - 1,
             output,
@@ -84,10 +125,11 @@ impl Planner {
             views,
             filters,
             rows: None,
-        })
+        })?;
+        Ok(self.unordered(part))
     }
 
-    fn plan_join(&self, join: Join) -> Result<HistoricalPlan> {
+    fn plan_join(&self, join: Join<'_>) -> Result<PlannedPart> {
         let mut inputs: Vec<(Arc<dyn ExecutionPlan>, PitView)> = Vec::new();
         let mut planned = Vec::new();
         for ((view, filter), keys) in join.views.iter().zip(join.filters).zip(join.keys) {
@@ -117,34 +159,50 @@ impl Planner {
             });
         }
         let exec = PitJoinExec::try_new(join.spine, join.timestamp, join.output, inputs)?;
-        self.plan_of(Arc::new(exec), planned, join.rows)
+        self.part_of(Arc::new(exec), planned, join.rows)
     }
 
-    /// Makes a plan ready to run; `rows` is known where the result keeps the rows of an entity dataframe.
+    /// Makes a plan of rows in no order ready to run.
     pub(super) fn plan_of(
         &self,
         plan: Arc<dyn ExecutionPlan>,
         views: Vec<PlannedView>,
-        rows: Option<u64>,
     ) -> Result<HistoricalPlan> {
-        Ok(HistoricalPlan {
+        let part = self.part_of(plan, views, None)?;
+        Ok(self.unordered(part))
+    }
+
+    fn unordered(&self, part: PlannedPart) -> HistoricalPlan {
+        HistoricalPlan {
             engine: Arc::clone(&self.engine),
+            parts: vec![part],
+            ordered: false,
+        }
+    }
+
+    fn part_of(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        views: Vec<PlannedView>,
+        rows: Option<u64>,
+    ) -> Result<PlannedPart> {
+        Ok(PlannedPart {
+            part: FlightPart::whole(),
             plan: self.engine.optimize(plan)?,
             views,
             rows,
-            ordered: rows.is_some(),
-            charged: None,
+            memory: None,
         })
     }
 }
 
 /// Everything that the join is made of.
-struct Join {
+struct Join<'a> {
     spine: Arc<dyn ExecutionPlan>,
     timestamp: usize,
     output: usize,
     keys: Vec<Vec<usize>>,
-    views: Vec<BoundView>,
+    views: &'a [BoundView],
     filters: Vec<ScanFilter>,
     rows: Option<u64>,
 }
