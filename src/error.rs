@@ -292,6 +292,14 @@ pub enum Error {
         /// Location of the file.
         path: String,
     },
+    /// A ticket is for a part of a flight whose rows would be divided otherwise now.
+    #[error("the ticket is for {part}, but the flight has {found} now; call GetFlightInfo again")]
+    FlightChanged {
+        /// The part that the ticket is for.
+        part: String,
+        /// The parts that there are.
+        found: String,
+    },
     /// Something exists but this version cannot read it.
     #[error("{what} is not supported")]
     Unsupported {
@@ -443,7 +451,9 @@ impl Error {
             | Self::OnDemandFailed { .. }
             | Self::TypeNotWidened { .. }
             | Self::InvalidConfig { .. } => ErrorKind::InvalidRequest,
-            Self::FileChanged { .. } | Self::CommitConflict { .. } => ErrorKind::Conflict,
+            Self::FileChanged { .. } | Self::CommitConflict { .. } | Self::FlightChanged { .. } => {
+                ErrorKind::Conflict
+            }
             Self::NotAllowed { .. } => ErrorKind::PermissionDenied,
             Self::FeatureViewNotFound { .. }
             | Self::FeatureNotFound { .. }

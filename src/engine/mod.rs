@@ -14,6 +14,7 @@ pub mod select;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{
@@ -43,6 +44,15 @@ const STACK_BYTES: usize = 64 << 20;
 /// Consumers that an out-of-memory message lists.
 const TOP_CONSUMERS: std::num::NonZeroUsize =
     std::num::NonZeroUsize::new(5).expect("five is not zero");
+
+/// A plan whose turn comes.
+#[derive(Debug)]
+pub struct Turn {
+    /// What runs.
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// Charged for what the plan holds until it starts; from then on it charges that itself.
+    pub memory: Option<Arc<MemoryReservation>>,
+}
 
 /// DataFusion, configured; see the module's text.
 #[derive(Debug)]
@@ -85,21 +95,37 @@ impl Engine {
         Ok(planner.optimize_physical_plan(plan, &self.session, |_, _| {})?)
     }
 
-    /// Runs a plan on the engine's threads, once it is its turn. Dropping the stream stops the work.
+    /// Runs a plan on the engine's threads, once there is room for it. Dropping the stream stops the work.
     ///
     /// # Errors
     /// None yet: all come in the stream, [`Error::Busy`] among them.
     pub fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
-        let context = self.session.task_ctx();
-        let mut builder = RecordBatchReceiverStreamBuilder::new(plan.schema(), BATCHES_AHEAD);
-        let (sender, admission) = (builder.tx(), self.admission.clone());
+        let schema = plan.schema();
+        self.execute_in_turn(schema, vec![Turn { plan, memory: None }])
+    }
+
+    /// Runs plans of one schema as [`Self::execute`] runs one, each when the one before it has ended.
+    ///
+    /// # Errors
+    /// None yet: all come in the stream.
+    pub fn execute_in_turn(
+        &self,
+        schema: SchemaRef,
+        turns: Vec<Turn>,
+    ) -> Result<SendableRecordBatchStream> {
+        let (context, admission) = (self.session.task_ctx(), self.admission.clone());
+        let mut builder = RecordBatchReceiverStreamBuilder::new(schema, BATCHES_AHEAD);
+        let sender = builder.tx();
         let drive = async move {
             let _permit = admission.enter().await?;
-            let mut batches = execute_stream(plan, context)?;
-            while let Some(batch) = batches.next().await {
-                let failed = batch.is_err();
-                if sender.send(batch).await.is_err() || failed {
-                    break;
+            for Turn { plan, memory } in turns {
+                drop(memory);
+                let mut batches = execute_stream(plan, Arc::clone(&context))?;
+                while let Some(batch) = batches.next().await {
+                    let failed = batch.is_err();
+                    if sender.send(batch).await.is_err() || failed {
+                        return Ok(());
+                    }
                 }
             }
             Ok(())

@@ -157,7 +157,7 @@ fn pandas_index_columns(schema: &Schema) -> Vec<String> {
 }
 
 /// The left side of the join as columns: what goes into the result first, then what only the join needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Spine {
     /// Result columns, then hidden ones.
     pub(super) schema: SchemaRef,

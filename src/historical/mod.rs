@@ -6,9 +6,12 @@ mod bounds;
 mod frame;
 mod latest;
 mod operators;
+mod parts;
 mod plan;
+mod planned;
 mod planner;
 mod range;
+mod shared;
 mod source;
 mod sql;
 #[cfg(test)]
@@ -23,6 +26,7 @@ use futures::future::try_join_all;
 use bind::{BoundView, schema_of};
 use bounds::Bounds;
 pub use frame::{EVENT_TIMESTAMP, EntityFrame};
+use parts::Delivery;
 pub use plan::{HistoricalPlan, ViewReport};
 use planner::Planner;
 use source::BoundSource;
@@ -104,7 +108,7 @@ impl Historical {
             .await?;
         plan.with_on_demand(
             &self.evaluator,
-            resolved.on_demand,
+            &resolved.on_demand,
             request.full_feature_names,
         )
     }
@@ -119,9 +123,12 @@ impl Historical {
         attached: Option<EntityFrame>,
     ) -> Result<HistoricalPlan> {
         let views = self.bind(resolved, request).await?;
-        let planner = self.planner.clone();
+        let (planner, delivery) = (self.planner.clone(), Delivery::from(request));
         let frame = match (&request.entity, attached) {
-            (EntitySource::Range(range), _) => return planner.plan_range(views, *range),
+            (EntitySource::Range(_), _) if !delivery.part.is_whole() => {
+                return Err(parts::changed(&delivery.part, "one part"));
+            }
+            (EntitySource::Range(range), _) => return planner.plan_range(&views, *range),
             (EntitySource::Sql(query), _) => self.query(registry, query).await?,
             (_, Some(frame)) => frame,
             (EntitySource::Staged(id), None) => self.open(principal, id).await?,
@@ -134,7 +141,7 @@ impl Historical {
         };
         let engine = Arc::clone(&self.planner.engine);
         engine
-            .compute(move || planner.plan_frame(views, &frame))
+            .compute(move || planner.plan_frame(&views, &frame, &delivery))
             .await
     }
 

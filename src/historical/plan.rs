@@ -1,47 +1,30 @@
 //! A planned historical request: schema and pins are known, nothing has run.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::memory_pool::MemoryReservation;
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::displayable;
 use futures::TryStreamExt;
 
+use super::planned::PlannedPart;
 use crate::engine::Engine;
-use crate::engine::pit_join::PitJoinExec;
 use crate::error::Result;
-use crate::model::{ScanReport, TableName, TablePin};
+use crate::model::{FlightPart, ScanReport, TableName, TablePin};
 use crate::on_demand::{Evaluator, OnDemandExec};
 use crate::registry::ResolvedOnDemand;
-use crate::table::read::TableScan;
-
-/// The scan of one view, kept to report on.
-#[derive(Debug)]
-pub(super) struct PlannedView {
-    pub(super) name: String,
-    pub(super) table: TableName,
-    pub(super) pin: TablePin,
-    pub(super) scan: Arc<TableScan>,
-}
 
 /// What a request comes to; made by [`super::Historical::plan`].
 #[derive(Debug)]
 pub struct HistoricalPlan {
     pub(super) engine: Arc<Engine>,
-    pub(super) plan: Arc<dyn ExecutionPlan>,
-    pub(super) views: Vec<PlannedView>,
-    pub(super) rows: Option<u64>,
+    /// At least one; they run one after the other.
+    pub(super) parts: Vec<PlannedPart>,
     pub(super) ordered: bool,
-    /// Memory of an entity dataframe that the server made itself.
-    pub(super) charged: Option<Arc<MemoryReservation>>,
 }
 
-/// What running a plan has read so far, for one feature view.
+/// What running a plan has read so far, for one feature view in one part.
 #[derive(Clone, Debug)]
 pub struct ViewReport {
     /// Alias or name of the view.
@@ -61,25 +44,33 @@ impl HistoricalPlan {
     pub(super) fn with_on_demand(
         mut self,
         evaluator: &Arc<Evaluator>,
-        views: Vec<ResolvedOnDemand>,
+        views: &[ResolvedOnDemand],
         full_feature_names: bool,
     ) -> Result<Self> {
-        if !views.is_empty() {
-            let (input, evaluator) = (Arc::clone(&self.plan), Arc::clone(evaluator));
+        if views.is_empty() {
+            return Ok(self);
+        }
+        for part in &mut self.parts {
+            let (input, evaluator) = (Arc::clone(&part.plan), Arc::clone(evaluator));
+            let views = views.to_vec();
             let exec = OnDemandExec::try_new(input, evaluator, views, full_feature_names)?;
-            self.plan = Arc::new(exec);
+            part.plan = Arc::new(exec);
         }
         Ok(self)
     }
 
     /// Columns of the result: the entity dataframe's, then the features.
     pub fn schema(&self) -> SchemaRef {
-        self.plan.schema()
+        self.parts
+            .first()
+            .expect("a plan has at least one part")
+            .plan
+            .schema()
     }
 
     /// Number of rows of the result, where it is known without running.
     pub fn rows(&self) -> Option<u64> {
-        self.rows
+        self.parts.iter().map(|part| part.rows).sum()
     }
 
     /// Whether rows come back in the order of the entity dataframe.
@@ -87,10 +78,16 @@ impl HistoricalPlan {
         self.ordered
     }
 
+    /// The parts that the rows leave in, one after the other.
+    pub fn parts(&self) -> Vec<FlightPart> {
+        self.parts.iter().map(|part| part.part.clone()).collect()
+    }
+
     /// The state of each table that the plan reads.
     pub fn tables(&self) -> BTreeMap<TableName, TablePin> {
-        self.views
+        self.parts
             .iter()
+            .flat_map(|part| &part.views)
             .map(|view| (view.table.clone(), view.pin))
             .collect()
     }
@@ -100,23 +97,13 @@ impl HistoricalPlan {
     /// # Errors
     /// Errors of starting; later ones come in the stream.
     pub fn execute(&self) -> Result<SendableRecordBatchStream> {
-        self.engine.execute(Arc::clone(&self.plan))
+        let turns = self.parts.iter().map(PlannedPart::turn).collect();
+        self.engine.execute_in_turn(self.schema(), turns)
     }
 
-    /// What has been read so far, per view.
+    /// What has been read so far, per part and view.
     pub fn reports(&self) -> Vec<ViewReport> {
-        let matched = match find_join(&self.plan) {
-            Some(join) => join.view_metrics(),
-            None => Vec::new(),
-        };
-        let report = |(i, view): (usize, &PlannedView)| ViewReport {
-            view: view.name.clone(),
-            table: view.table.clone(),
-            pin: view.pin,
-            scan: view.scan.report(),
-            rows_matched: matched.get(i).map_or(0, |(_, join)| join.rows_matched),
-        };
-        self.views.iter().enumerate().map(report).collect()
+        self.parts.iter().flat_map(PlannedPart::reports).collect()
     }
 
     /// Runs the request, discards its rows, and describes the plan and what it read.
@@ -128,29 +115,10 @@ impl HistoricalPlan {
             Ok(total + batch.num_rows() as u64)
         };
         let rows = self.execute()?.try_fold(0, count).await?;
-        let plan = displayable(self.plan.as_ref()).indent(false).to_string();
-        let mut text = format!("plan:\n{}", indent(&plan));
-        for view in self.reports() {
-            let snapshot = view
-                .pin
-                .snapshot
-                .map_or("none".to_owned(), |id| id.to_string());
-            let _ = write!(
-                text,
-                "view {}: table {}, snapshot {snapshot}\n  {}\n  matched: {} of {rows} rows\n",
-                view.view, view.table, view.scan, view.rows_matched
-            );
+        let mut text = String::new();
+        for part in &self.parts {
+            let _ = write!(text, "{}", part.explain(rows));
         }
         Ok(text)
     }
-}
-
-fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
-}
-
-fn find_join(plan: &Arc<dyn ExecutionPlan>) -> Option<&PitJoinExec> {
-    let node: &dyn Any = plan.as_ref();
-    node.downcast_ref::<PitJoinExec>()
-        .or_else(|| plan.children().into_iter().find_map(find_join))
 }

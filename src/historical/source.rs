@@ -13,7 +13,8 @@ use iceberg::spec::NestedFieldRef;
 use super::bind::BoundColumn;
 use super::bounds::Bounds;
 use super::operators::{filtered, projected};
-use super::plan::{HistoricalPlan, PlannedView};
+use super::plan::HistoricalPlan;
+use super::planned::PlannedView;
 use super::planner::Planner;
 use crate::engine::FeatureScanExec;
 use crate::error::{Error, Result, nearest};
@@ -193,8 +194,9 @@ impl Planner {
             table: source.table.name().clone(),
             pin: source.table.pin(),
             scan,
+            join: 0,
         };
-        self.plan_of(source.result(rows)?, vec![view], None)
+        self.plan_of(source.result(rows)?, vec![view])
     }
 
     fn all_rows(&self, source: &BoundSource, bounds: Bounds) -> Result<ScannedRows> {

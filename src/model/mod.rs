@@ -23,8 +23,8 @@ pub use online::{
 };
 pub use report::{Pruned, ScanCounters, ScanReport};
 pub use request::{
-    EntitySource, FeatureSelection, HistoricalRequest, Pins, Request, SourceRequest, SourceRows,
-    TablePin, TimeRange, ViewSelection,
+    EntitySource, FeatureSelection, FlightPart, HistoricalRequest, Pins, Request, SourceRequest,
+    SourceRows, TablePin, TimeRange, ViewSelection,
 };
 pub use source::{FeatureSource, ParquetLocation, SourceLocation};
 pub use width::value_bytes;

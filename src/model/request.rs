@@ -4,6 +4,7 @@
 //! variants of [`Request`] of their own.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -134,15 +135,50 @@ pub struct TablePin {
     pub schema_id: i32,
 }
 
+/// Some of a flight's rows, or all of them: what one endpoint has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlightPart {
+    /// Its number, from 0.
+    pub number: u32,
+    /// How many parts the flight's rows are divided into; at least 1.
+    pub count: u32,
+    /// What they are divided by; empty for a single part. Parts of equal count and division have the same rows.
+    pub divided_by: String,
+}
+
+impl FlightPart {
+    /// All rows.
+    pub fn whole() -> Self {
+        Self {
+            number: 0,
+            count: 1,
+            divided_by: String::new(),
+        }
+    }
+
+    /// Whether it has all rows.
+    pub fn is_whole(&self) -> bool {
+        self.count == 1
+    }
+}
+
+impl fmt::Display for FlightPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = u64::from(self.number) + 1;
+        match self.is_whole() {
+            true => f.write_str("the whole flight"),
+            false => write!(f, "part {number} of {} by {}", self.count, self.divided_by),
+        }
+    }
+}
+
 /// What a ticket that the server issued adds to the request, so that every part and replay reads the same data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pins {
     /// State per table.
     pub tables: BTreeMap<TableName, TablePin>,
-    /// This endpoint's number, from 0.
-    pub part: u32,
-    /// Number of endpoints of the flight.
-    pub parts: u32,
+    /// Which rows of the flight.
+    pub part: FlightPart,
     /// Whether rows come in input order.
     pub ordered: bool,
     /// When the ticket was made.
@@ -160,6 +196,8 @@ pub struct HistoricalRequest {
     pub full_feature_names: bool,
     /// The left side of the join.
     pub entity: EntitySource,
+    /// Whether rows come in input order.
+    pub ordered: bool,
     /// Present in tickets that the server issued.
     pub pins: Option<Pins>,
 }

@@ -9,6 +9,7 @@ use arrow_flight::FlightData;
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::stream::{BoxStream, Stream, TryStreamExt};
 use tonic::Status;
+use tonic::metadata::MetadataMap;
 
 use super::{Services, descriptor, encode, feast, historical, ipc_guard, online, ticket};
 use crate::error::{Error, Result};
@@ -19,15 +20,19 @@ use crate::model::{Principal, Request};
 pub(crate) async fn run(
     services: &Services,
     principal: &Principal,
+    headers: &MetadataMap,
     messages: impl Stream<Item = Result<FlightData, Status>> + Send + 'static,
 ) -> Result<BoxStream<'static, Result<FlightData>>> {
+    let encoding = encode::Encoding::asked_by(headers)?;
     let mut upload = ipc_guard::decode_flight(messages, services.limits);
     let command = descriptor::command(upload.descriptor().await?)?.clone();
     if ticket::is_feast(&command) {
-        return feast::exchange(services, principal, &command, upload).await;
+        return feast::exchange(services, principal, &command, upload, &encoding).await;
     }
     let request = match ticket::decode(&command)? {
-        Request::Online(request) => return online::exchange(services, request, upload).await,
+        Request::Online(request) => {
+            return online::exchange(services, request, upload, &encoding).await;
+        }
         other => historical::without_entity(other)?,
     };
     let schema = upload.schema().await?;
@@ -38,7 +43,11 @@ pub(crate) async fn run(
         .await?;
     // From here on the plan accounts for the dataframe itself.
     drop(memory);
-    Ok(encode::flight_data(plan.schema(), plan.execute()?))
+    Ok(encode::flight_data(
+        &encoding,
+        plan.schema(),
+        plan.execute()?,
+    ))
 }
 
 /// Gathers a dataframe, charged to the engine's memory while it arrives and is planned for.

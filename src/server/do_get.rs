@@ -2,6 +2,7 @@
 
 use arrow_flight::{FlightData, Ticket};
 use futures::stream::BoxStream;
+use tonic::metadata::MetadataMap;
 
 use super::{Services, encode, feast, historical, online, ticket};
 use crate::error::Result;
@@ -11,15 +12,21 @@ use crate::model::{Principal, Request};
 pub(crate) async fn run(
     services: &Services,
     principal: &Principal,
+    headers: &MetadataMap,
     Ticket { ticket }: Ticket,
 ) -> Result<BoxStream<'static, Result<FlightData>>> {
+    let encoding = encode::Encoding::asked_by(headers)?;
     if ticket::is_feast(&ticket) {
-        return feast::get(services, principal, &ticket).await;
+        return feast::get(services, principal, &ticket, &encoding).await;
     }
     let request = match ticket::decode(&ticket)? {
-        Request::Online(request) => return online::get(services, &request).await,
+        Request::Online(request) => return online::get(services, &request, &encoding).await,
         other => historical::with_entity(other)?,
     };
     let plan = historical::plan(services, principal, &request).await?;
-    Ok(encode::flight_data(plan.schema(), plan.execute()?))
+    Ok(encode::flight_data(
+        &encoding,
+        plan.schema(),
+        plan.execute()?,
+    ))
 }

@@ -4,6 +4,8 @@
 //! something large, such as an entity dataframe that came as one message, would leave row by row. Here batches are cut
 //! by the bytes of their own rows, and the encoder's split is off.
 
+mod encoding;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow_flight::encode::{FlightDataEncoder, FlightDataEncoderBuilder};
@@ -12,6 +14,8 @@ use arrow_flight::{FlightData, SchemaAsIpc};
 use arrow_ipc::writer::{CompressionContext, DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
+pub(crate) use encoding::Encoding;
+
 use crate::error::{Error, Result};
 
 /// Bytes of rows that a message aims at; clients refuse messages from 4 MiB (gRPC's default) or 16 MiB (ADBC) on.
@@ -19,6 +23,7 @@ const TARGET_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// The schema, also where no batch follows, then the batches in messages of about 2 MiB.
 pub(crate) fn flight_data<E>(
+    encoding: &Encoding,
     schema: SchemaRef,
     batches: impl Stream<Item = Result<RecordBatch, E>> + Send + 'static,
 ) -> BoxStream<'static, Result<FlightData>>
@@ -26,47 +31,53 @@ where
     E: Into<Error> + Send + 'static,
 {
     let pieces = batches.map_err(Into::into).map_ok(pieces).try_flatten();
-    encoder(schema, pieces).map_err(from_flight).boxed()
+    encoder(encoding, schema, pieces)
+        .map_err(from_flight)
+        .boxed()
 }
 
 /// The schema, then one message for each batch, whatever its size and also where it has no rows: who sent a batch up can
 /// count on one coming down. The schema must be one of [`schema_on_wire`], which has no dictionaries.
 pub(crate) fn channel(
+    encoding: &Encoding,
     schema: SchemaRef,
     batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
 ) -> BoxStream<'static, Result<FlightData>> {
-    let options = IpcWriteOptions::default();
+    let options = encoding.options();
     let begin = FlightData::from(SchemaAsIpc::new(&schema, &options));
-    let messages = batches.map(move |batch| message(&batch?, &options));
+    let mut compression = CompressionContext::default();
+    let messages = batches.map(move |batch| message(&batch?, &options, &mut compression));
     stream::once(std::future::ready(Ok(begin)))
         .chain(messages)
         .boxed()
 }
 
-fn message(batch: &RecordBatch, options: &IpcWriteOptions) -> Result<FlightData> {
+fn message(
+    batch: &RecordBatch,
+    options: &IpcWriteOptions,
+    compression: &mut CompressionContext,
+) -> Result<FlightData> {
     let mut dictionaries = DictionaryTracker::new(false);
-    let encoded = IpcDataGenerator::default().encode(
-        batch,
-        &mut dictionaries,
-        options,
-        &mut CompressionContext::default(),
-    );
+    let encoded =
+        IpcDataGenerator::default().encode(batch, &mut dictionaries, options, compression);
     let (_, data) = encoded.map_err(Error::arrow("encode a batch"))?;
     Ok(data.into())
 }
 
 /// The schema that [`flight_data`] sends for a result of this schema; dictionaries are sent as their values.
 pub(crate) fn schema_on_wire(schema: SchemaRef) -> SchemaRef {
-    encoder(schema, stream::empty())
+    encoder(&Encoding::default(), schema, stream::empty())
         .known_schema()
         .expect("the encoder was given a schema")
 }
 
 fn encoder(
+    encoding: &Encoding,
     schema: SchemaRef,
     batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
 ) -> FlightDataEncoder {
     FlightDataEncoderBuilder::new()
+        .with_options(encoding.options())
         .with_schema(schema)
         .with_max_flight_data_size(usize::MAX)
         .build(batches.map_err(|error| FlightError::ExternalError(Box::new(error))))

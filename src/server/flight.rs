@@ -81,10 +81,12 @@ impl FlightService for FlightServer {
 
     async fn do_get(&self, request: Request<Ticket>) -> Answer<Self::DoGetStream> {
         let rpc = Rpc::begin("DoGet");
+        let (headers, _, ticket) = request.into_parts();
         rpc.streaming(do_get::run(
             &self.services,
             rpc.principal(),
-            request.into_inner(),
+            &headers,
+            ticket,
         ))
         .await
     }
@@ -104,10 +106,12 @@ impl FlightService for FlightServer {
         request: Request<Streaming<FlightData>>,
     ) -> Answer<Self::DoExchangeStream> {
         let rpc = Rpc::begin("DoExchange");
+        let (headers, _, messages) = request.into_parts();
         rpc.streaming(do_exchange::run(
             &self.services,
             rpc.principal(),
-            request.into_inner(),
+            &headers,
+            messages,
         ))
         .await
     }

@@ -1,7 +1,8 @@
 //! What can be had and what it would look like, without running anything: GetFlightInfo, GetSchema, ListFlights.
 //!
 //! A command is planned; its ticket is the request with the plan's pins, so that it reads the same snapshots whenever
-//! and wherever it is redeemed. It has no location: any replica serves it. A path describes a feature view, which has
+//! and wherever it is redeemed. It has no location: any replica serves it. Unordered rows may be divided into several
+//! endpoints. A path describes a feature view, which has
 //! rows only as part of a request and therefore no endpoints.
 
 use std::collections::BTreeMap;
@@ -19,11 +20,15 @@ use super::descriptor::{Target, target};
 use super::{Services, encode, feast, historical, ticket};
 use crate::error::{Error, Result};
 use crate::historical::HistoricalPlan;
-use crate::model::{EntitySource, HistoricalRequest, Pins, Principal, TableName, TablePin};
+use crate::model::{
+    EntitySource, FlightPart, HistoricalRequest, Pins, Principal, TableName, TablePin,
+};
 
 /// Feature views whose schemas are looked up at the same time.
 const LISTED_AT_ONCE: usize = 4;
 const UNKNOWN: i64 = -1;
+/// Bytes of a dataframe inside a request that may be in each of the flight's tickets.
+const MAX_REPEATED_BYTES: usize = 64 * 1024;
 
 /// Plans a command, or describes a feature view.
 pub(crate) async fn flight_info(
@@ -111,6 +116,8 @@ fn describe(schema: SchemaRef) -> Result<FlightInfo> {
 struct Planned {
     schema: SchemaRef,
     rows: Option<u64>,
+    ordered: bool,
+    parts: Vec<FlightPart>,
     tables: BTreeMap<TableName, TablePin>,
 }
 
@@ -119,7 +126,9 @@ impl Planned {
         Self {
             schema: plan.schema(),
             rows: plan.rows(),
-            tables: plan.tables().clone(),
+            ordered: plan.ordered(),
+            parts: plan.parts(),
+            tables: plan.tables(),
         }
     }
 }
@@ -129,22 +138,35 @@ fn planned(
     plan: Planned,
     issued_at: DateTime<Utc>,
 ) -> Result<FlightInfo> {
-    let ordered = !matches!(request.entity, EntitySource::Range(_));
-    let pins = Pins {
-        tables: plan.tables,
-        part: 0,
-        parts: 1,
-        ordered,
-        issued_at,
+    let ordered = plan.ordered;
+    let endpoint = |part: &FlightPart| {
+        let pins = Pins {
+            tables: plan.tables.clone(),
+            part: part.clone(),
+            ordered,
+            issued_at,
+        };
+        let ticket = ticket::encode(&HistoricalRequest {
+            pins: Some(pins),
+            ..request.clone()
+        });
+        FlightEndpoint::new().with_ticket(Ticket::new(ticket))
     };
-    let ticket = ticket::encode(&HistoricalRequest {
-        pins: Some(pins),
-        ..request
-    });
-    let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
-    Ok(sized(with_schema(plan.schema)?, plan.rows)
-        .with_endpoint(endpoint)
-        .with_ordered(ordered))
+    let mut info = sized(with_schema(plan.schema)?, plan.rows).with_ordered(ordered);
+    info.endpoint = match can_be_divided(&request.entity) {
+        true => plan.parts.iter().map(endpoint).collect(),
+        false => vec![endpoint(&FlightPart::whole())],
+    };
+    Ok(info)
+}
+
+/// A query would run anew for each part and find other rows; a large dataframe would travel in each ticket.
+fn can_be_divided(entity: &EntitySource) -> bool {
+    match entity {
+        EntitySource::Staged(_) => true,
+        EntitySource::Inline(bytes) => bytes.len() <= MAX_REPEATED_BYTES,
+        EntitySource::Range(_) | EntitySource::Sql(_) | EntitySource::Attached => false,
+    }
 }
 
 fn with_schema(schema: SchemaRef) -> Result<FlightInfo> {
@@ -175,11 +197,12 @@ mod tests {
             features,
             full_feature_names: true,
             entity,
+            ordered: true,
             pins: None,
         }
     }
 
-    fn plan(rows: Option<u64>) -> Planned {
+    fn plan(rows: Option<u64>, ordered: bool) -> Planned {
         let dictionary = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
         let schema = Arc::new(Schema::new(vec![Field::new("city", dictionary, true)]));
         let pin = TablePin {
@@ -190,6 +213,8 @@ mod tests {
         Planned {
             schema,
             rows,
+            ordered,
+            parts: vec![FlightPart::whole()],
             tables,
         }
     }
@@ -215,7 +240,12 @@ mod tests {
         #[case] total: i64,
         #[case] ordered: bool,
     ) {
-        let info = planned(request(entity.clone()), plan(rows), DateTime::UNIX_EPOCH).unwrap();
+        let info = planned(
+            request(entity.clone()),
+            plan(rows, ordered),
+            DateTime::UNIX_EPOCH,
+        )
+        .unwrap();
         assert_eq!(
             (info.total_records, info.total_bytes, info.ordered),
             (total, -1, ordered)
@@ -224,11 +254,10 @@ mod tests {
             panic!("one endpoint: {info}")
         };
         assert!(endpoint.location.is_empty());
-        let tables = plan(rows).tables;
+        let tables = plan(rows, ordered).tables;
         let pins = Pins {
             tables,
-            part: 0,
-            parts: 1,
+            part: FlightPart::whole(),
             ordered,
             issued_at: DateTime::UNIX_EPOCH,
         };
@@ -242,16 +271,53 @@ mod tests {
         );
     }
 
+    fn part(number: u32) -> FlightPart {
+        FlightPart {
+            number,
+            count: 2,
+            divided_by: "bucket[2] of `k`".to_owned(),
+        }
+    }
+
+    #[rstest]
+    #[case(staged(), 2)]
+    #[case(EntitySource::Inline(vec![0; MAX_REPEATED_BYTES].into()), 2)]
+    #[case(EntitySource::Inline(vec![0; MAX_REPEATED_BYTES + 1].into()), 1)]
+    #[case(EntitySource::Sql("SELECT 1".to_owned()), 1)]
+    fn parts_have_endpoints_where_each_finds_the_same_rows(
+        #[case] entity: EntitySource,
+        #[case] expected: u32,
+    ) {
+        let plan = Planned {
+            parts: vec![part(0), part(1)],
+            ..plan(Some(3), false)
+        };
+        let info = planned(request(entity), plan, DateTime::UNIX_EPOCH).unwrap();
+        let pinned = |endpoint: &FlightEndpoint| {
+            let ticket = &endpoint.ticket.as_ref().unwrap().ticket;
+            match ticket::decode(ticket).unwrap() {
+                Request::Historical(request) => request.pins.unwrap().part,
+                other => panic!("{}", other.kind()),
+            }
+        };
+        let parts: Vec<FlightPart> = info.endpoint.iter().map(pinned).collect();
+        match expected {
+            1 => assert_eq!(parts, [FlightPart::whole()]),
+            _ => assert_eq!(parts, [part(0), part(1)]),
+        }
+        assert!(!info.ordered && info.total_records == 3);
+    }
+
     #[test]
     fn the_schema_is_the_one_that_is_sent() {
-        let info = planned(request(staged()), plan(None), DateTime::UNIX_EPOCH).unwrap();
+        let info = planned(request(staged()), plan(None, true), DateTime::UNIX_EPOCH).unwrap();
         let expected = Schema::new(vec![Field::new("city", DataType::Utf8, true)]);
         assert_eq!(info.try_decode_schema().unwrap(), expected);
     }
 
     #[test]
     fn a_view_has_a_schema_but_nothing_to_get() {
-        let info = describe(plan(None).schema).unwrap();
+        let info = describe(plan(None, true).schema).unwrap();
         assert!(info.endpoint.is_empty() && info.total_records == -1 && info.total_bytes == -1);
     }
 }

@@ -10,8 +10,9 @@ use arrow_flight::FlightData;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 
+use super::encode::{self, Encoding};
 use super::ipc_guard::GuardedStream;
-use super::{Services, encode, ipc_guard};
+use super::{Services, ipc_guard};
 use crate::error::{Error, Result};
 use crate::model::{OnlineKeys, OnlineRequest};
 use crate::online::{OnlineReader, ReadPlan, key_batch};
@@ -23,6 +24,7 @@ const AHEAD: usize = 4;
 pub(super) async fn get(
     services: &Services,
     request: &OnlineRequest,
+    encoding: &Encoding,
 ) -> Result<BoxStream<'static, Result<FlightData>>> {
     let reader = &services.online;
     let answer = reader.in_time(async {
@@ -33,6 +35,7 @@ pub(super) async fn get(
     let batch = answer.await?;
     let schema = batch.schema();
     Ok(encode::flight_data(
+        encoding,
         schema,
         stream::once(std::future::ready(Ok::<_, Error>(batch))),
     ))
@@ -68,6 +71,7 @@ pub(super) async fn exchange(
     services: &Services,
     request: OnlineRequest,
     mut upload: GuardedStream,
+    encoding: &Encoding,
 ) -> Result<BoxStream<'static, Result<FlightData>>> {
     if !matches!(request.keys, OnlineKeys::Attached) {
         return Err(Error::invalid(
@@ -89,7 +93,7 @@ pub(super) async fn exchange(
         .take_until(drained)
         .map(move |keys| Arc::clone(&channel).answer(keys))
         .buffered(AHEAD);
-    Ok(encode::channel(schema, answers.boxed()))
+    Ok(encode::channel(encoding, schema, answers.boxed()))
 }
 
 struct Channel {

@@ -276,6 +276,11 @@ impl PinnedTable {
         self.0.pin
     }
 
+    /// Whether both are one pin, so that they are read alike.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The pinned schema.
     pub fn schema(&self) -> &SchemaRef {
         &self.0.schema

@@ -39,6 +39,7 @@ fn request() -> HistoricalRequest {
         }]),
         full_feature_names: false,
         entity: EntitySource::Attached,
+        ordered: true,
         pins: None,
     }
 }

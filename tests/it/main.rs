@@ -14,3 +14,4 @@ mod historical;
 mod hostile;
 mod import;
 mod online;
+mod unordered;

@@ -15,6 +15,7 @@ fn request(views: &[&str], range: TimeRange) -> HistoricalRequest {
         features: FeatureSelection::Refs(views.iter().map(feature).collect()),
         full_feature_names: true,
         entity: EntitySource::Range(range),
+        ordered: true,
         pins: None,
     }
 }

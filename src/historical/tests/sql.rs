@@ -20,6 +20,7 @@ async fn plan(historical: &Historical, query: &str) -> Result<HistoricalPlan> {
         }]),
         full_feature_names: true,
         entity: EntitySource::Sql(query.to_owned()),
+        ordered: true,
         pins: None,
     };
     historical

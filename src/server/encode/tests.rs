@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{DictionaryArray, Int64Array, StringArray, StringViewArray};
 use arrow::datatypes::{Field, Int8Type, Schema};
 use arrow_flight::decode::FlightRecordBatchStream;
+use rstest::rstest;
 
 use super::*;
 
@@ -13,7 +14,12 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 }
 
 async fn messages(batch: &RecordBatch) -> Vec<FlightData> {
+    encoded(&Encoding::default(), batch).await
+}
+
+async fn encoded(encoding: &Encoding, batch: &RecordBatch) -> Vec<FlightData> {
     flight_data(
+        encoding,
         batch.schema(),
         stream::iter([Ok::<_, Error>(batch.clone())]),
     )
@@ -35,11 +41,14 @@ async fn decoded(messages: Vec<FlightData>) -> (SchemaRef, Vec<RecordBatch>) {
 #[tokio::test]
 async fn no_batches_still_send_the_schema() {
     let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
-    let sent: Vec<FlightData> =
-        flight_data(Arc::clone(&schema), stream::empty::<Result<RecordBatch>>())
-            .try_collect()
-            .await
-            .unwrap();
+    let sent: Vec<FlightData> = flight_data(
+        &Encoding::default(),
+        Arc::clone(&schema),
+        stream::empty::<Result<RecordBatch>>(),
+    )
+    .try_collect()
+    .await
+    .unwrap();
     assert_eq!(sent.len(), 1);
     assert_eq!(decoded(sent).await, (schema, vec![]));
 }
@@ -109,11 +118,40 @@ async fn views_leave_only_what_their_rows_hold() {
     );
 }
 
+#[rstest]
+#[case("lz4")]
+#[case("zstd")]
+#[tokio::test]
+async fn compressed_bodies_are_smaller_and_hold_the_same(#[case] codec: &'static str) {
+    let mut headers = tonic::metadata::MetadataMap::new();
+    headers.insert("x-murre-compression", codec.parse().unwrap());
+    let encoding = Encoding::asked_by(&headers).unwrap();
+    let large = batch(vec![(
+        "i",
+        Arc::new(Int64Array::from_iter_values((0..100_000).map(|i| i % 7))),
+    )]);
+    let sent = encoded(&encoding, &large).await;
+    let channeled: Vec<FlightData> =
+        channel(&encoding, large.schema(), stream::iter([Ok(large.clone())]))
+            .try_collect()
+            .await
+            .unwrap();
+    for messages in [sent, channeled] {
+        let total: usize = messages.iter().map(|message| message.data_body.len()).sum();
+        assert!(total < 100_000, "{total} of 800,000 bytes");
+        let (schema, batches) = decoded(messages).await;
+        let rows = arrow::compute::concat_batches(&schema, &batches).unwrap();
+        assert_eq!(rows, large);
+    }
+}
+
 #[tokio::test]
 async fn an_error_of_ours_stays_itself() {
     let schema = Arc::new(Schema::empty());
     let failing = stream::iter([Err::<RecordBatch, _>(Error::invalid("field", "wrong"))]);
-    let sent: Vec<Result<FlightData>> = flight_data(schema, failing).collect().await;
+    let sent: Vec<Result<FlightData>> = flight_data(&Encoding::default(), schema, failing)
+        .collect()
+        .await;
     assert_eq!(sent.len(), 2);
     assert_eq!(sent[1].as_ref().unwrap_err().to_string(), "field: wrong");
 }

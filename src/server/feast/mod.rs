@@ -24,8 +24,9 @@ use arrow_flight::{FlightData, FlightInfo, PutResult};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 
+use super::Services;
+use super::encode::{self, Encoding};
 use super::ipc_guard::GuardedStream;
-use super::{Services, encode};
 use crate::error::Result;
 use crate::ingest::Rows;
 use crate::model::Principal;
@@ -75,10 +76,11 @@ pub(super) async fn get(
     services: &Services,
     principal: &Principal,
     bytes: &Bytes,
+    encoding: &Encoding,
 ) -> Result<BoxStream<'static, Result<FlightData>>> {
     staged::rows(services, principal, bytes)
         .await
-        .map(|rows| staged::removed_at_end(services, principal, bytes, sent(rows)))
+        .map(|rows| staged::removed_at_end(services, principal, bytes, sent(rows, encoding)))
         .map_err(errors::reworded)
 }
 
@@ -88,11 +90,13 @@ pub(super) async fn exchange(
     principal: &Principal,
     bytes: &Bytes,
     upload: GuardedStream,
+    encoding: &Encoding,
 ) -> Result<BoxStream<'static, Result<FlightData>>> {
     let upload = Upload::new(upload);
     let rows = try_exchange(services, principal, bytes, &upload).await;
     upload.drain().await;
-    rows.map(sent).map_err(errors::reworded)
+    rows.map(|rows| sent(rows, encoding))
+        .map_err(errors::reworded)
 }
 
 async fn try_exchange(
@@ -106,8 +110,8 @@ async fn try_exchange(
     read::rows(services, principal, &read, frame).await
 }
 
-fn sent(rows: Rows) -> BoxStream<'static, Result<FlightData>> {
-    encode::flight_data(rows.schema, rows.batches)
+fn sent(rows: Rows, encoding: &Encoding) -> BoxStream<'static, Result<FlightData>> {
+    encode::flight_data(encoding, rows.schema, rows.batches)
         .map(|message| message.map_err(errors::reworded))
         .boxed()
 }

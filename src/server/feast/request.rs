@@ -49,6 +49,7 @@ pub(super) fn historical(
         features,
         full_feature_names: command.full_feature_names,
         entity,
+        ordered: true,
         pins: None,
     })
 }

@@ -10,8 +10,8 @@ use pbjson_types::Timestamp;
 use super::PINS_VERSION;
 use crate::error::{Error, Result};
 use crate::model::{
-    EntitySource, FeatureRef, FeatureSelection, HistoricalRequest, Pins, Request, SnapshotId,
-    TableName, TablePin, TimeRange, UploadId,
+    EntitySource, FeatureRef, FeatureSelection, FlightPart, HistoricalRequest, Pins, Request,
+    SnapshotId, TableName, TablePin, TimeRange, UploadId,
 };
 use crate::proto::v1;
 use crate::proto::v1::entity_source::Source;
@@ -58,6 +58,7 @@ fn historical(
         features: selection("historical", wire.features, wire.feature_service)?,
         full_feature_names: wire.full_feature_names,
         entity: wire.entity.map_or(Ok(EntitySource::Attached), entity)?,
+        ordered: wire.ordered.unwrap_or(true),
         pins: wire_pins.map(pins).transpose()?,
     })
 }
@@ -138,24 +139,27 @@ fn pins(wire: v1::Pins) -> Result<Pins> {
         );
         return Err(Error::invalid("pins.version", message));
     }
-    if wire.parts != 1 {
-        return Err(Error::invalid(
-            "pins.parts",
-            format!("expected 1, found {}", wire.parts),
-        ));
-    }
-    if wire.part >= wire.parts {
-        return Err(Error::invalid(
-            "pins.part",
-            format!("expected less than {}, found {}", wire.parts, wire.part),
-        ));
-    }
     Ok(Pins {
+        part: part(wire.part, wire.parts, wire.divided_by)?,
         tables: table_pins(wire.tables)?,
-        part: wire.part,
-        parts: wire.parts,
         ordered: wire.ordered,
         issued_at: instant("pins.issued_at", wire.issued_at)?,
+    })
+}
+
+fn part(number: u32, count: u32, divided_by: String) -> Result<FlightPart> {
+    if count == 0 {
+        let message = "expected at least 1, found 0";
+        return Err(Error::invalid("pins.parts", message));
+    }
+    if number >= count {
+        let message = format!("expected less than {count}, found {number}");
+        return Err(Error::invalid("pins.part", message));
+    }
+    Ok(FlightPart {
+        number,
+        count,
+        divided_by,
     })
 }
 

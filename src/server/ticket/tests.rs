@@ -9,8 +9,8 @@ use rstest::rstest;
 use super::*;
 use crate::error::ErrorKind;
 use crate::model::{
-    EntitySource, FeatureRef, FeatureSelection, HistoricalRequest, Pins, SnapshotId, TableName,
-    TablePin, TimeRange, UploadId,
+    EntitySource, FeatureRef, FeatureSelection, FlightPart, HistoricalRequest, Pins, SnapshotId,
+    TableName, TablePin, TimeRange, UploadId,
 };
 
 const UPLOADED: &str = r#"{"historical": {"features": ["driver_stats:conv_rate", "customer_profile:age"], "full_feature_names": false, "entity": {"upload": "ID"}}}"#;
@@ -28,6 +28,10 @@ const UPLOAD_BYTES: &str = "1a00";
 const TICKET: &str = r#"{"historical": {"feature_service": "drivers_v1", "entity": {"upload": "ID"}}, "project": "demo", "pins": {"version": 1, "tables": [{"catalog": "default", "namespace": ["demo"], "name": "driver_stats", "snapshot_id": 9007199254740993, "schema_id": 2}], "parts": 1, "ordered": true, "issued_at": "2026-01-01T00:00:00Z"}}"#;
 const TICKET_BYTES: &str = "1212120a647269766572735f763122040a024944520464656d6f5a38080112280a0764656661756c7412046465\
                             6d6f1a0c6472697665725f737461747320818080808080801028022001280132060880f2d6ca06";
+const UNORDERED: &str = r#"{"historical": {"features": ["v:f"], "ordered": false}}"#;
+const UNORDERED_BYTES: &str = "12070a03763a662800";
+const PART: &str = r#"{"historical": {"features": ["v:f"], "ordered": false}, "pins": {"version": 1, "part": 1, "parts": 3, "issued_at": "2026-01-01T00:00:00Z", "divided_by": "k"}}"#;
+const PART_BYTES: &str = "12070a03763a6628005a1108011801200332060880f2d6ca063a016b";
 
 fn json(text: &str) -> Result<Request> {
     decode(&Bytes::copy_from_slice(text.as_bytes()))
@@ -51,6 +55,7 @@ fn by_features(features: &[&str], entity: EntitySource) -> HistoricalRequest {
         features: FeatureSelection::Refs(refs),
         full_feature_names: false,
         entity,
+        ordered: true,
         pins: None,
     }
 }
@@ -93,8 +98,7 @@ fn ticket() -> HistoricalRequest {
     let tables = BTreeMap::from([(table, pin)]);
     let pins = Pins {
         tables,
-        part: 0,
-        parts: 1,
+        part: FlightPart::whole(),
         ordered: true,
         issued_at: time("2026-01-01T00:00:00Z"),
     };
@@ -102,6 +106,32 @@ fn ticket() -> HistoricalRequest {
         project: Some("demo".to_owned()),
         pins: Some(pins),
         ..by_service(staged())
+    }
+}
+
+fn unordered() -> HistoricalRequest {
+    HistoricalRequest {
+        ordered: false,
+        ..by_features(&["v:f"], EntitySource::Attached)
+    }
+}
+
+/// A ticket of one part of an unordered flight.
+fn part() -> HistoricalRequest {
+    let part = FlightPart {
+        number: 1,
+        count: 3,
+        divided_by: "k".to_owned(),
+    };
+    let pins = Pins {
+        tables: BTreeMap::new(),
+        part,
+        ordered: false,
+        issued_at: time("2026-01-01T00:00:00Z"),
+    };
+    HistoricalRequest {
+        pins: Some(pins),
+        ..unordered()
     }
 }
 
@@ -133,6 +163,8 @@ fn encode(request: &Request) -> Bytes {
 #[case::attached(ATTACHED, ATTACHED_BYTES, Request::Historical(by_features(&["v:f"], EntitySource::Attached)))]
 #[case::upload(UPLOAD, UPLOAD_BYTES, Request::UploadEntities { project: None })]
 #[case::ticket(TICKET, TICKET_BYTES, Request::Historical(ticket()))]
+#[case::unordered(UNORDERED, UNORDERED_BYTES, Request::Historical(unordered()))]
+#[case::part(PART, PART_BYTES, Request::Historical(part()))]
 fn the_contract_stands(#[case] text: &str, #[case] bytes: &str, #[case] request: Request) {
     assert_eq!(json(text).unwrap(), request);
     assert_eq!(decode(&unhex(bytes)).unwrap(), request);
@@ -144,6 +176,8 @@ fn the_contract_stands(#[case] text: &str, #[case] bytes: &str, #[case] request:
 #[case(RANGE)]
 #[case(INLINE)]
 #[case(TICKET)]
+#[case(UNORDERED)]
+#[case(PART)]
 fn json_that_is_written_reads_back(#[case] text: &str) {
     let request = json(text).unwrap();
     let written = serde_json::to_string(&wire(&request)).unwrap();
@@ -266,10 +300,17 @@ fn with_pins(pins: &str) -> String {
     with_pins(r#"{"version": 2}"#),
     "pins.version: expected version 1, found 2; plan the request again"
 )]
-#[case(with_pins(r#"{"version": 1}"#), "pins.parts: expected 1, found 0")]
+#[case(
+    with_pins(r#"{"version": 1}"#),
+    "pins.parts: expected at least 1, found 0"
+)]
 #[case(
     with_pins(r#"{"version": 1, "parts": 1, "part": 1}"#),
     "pins.part: expected less than 1, found 1"
+)]
+#[case(
+    with_pins(r#"{"version": 1, "parts": 16, "part": 16}"#),
+    "pins.part: expected less than 16, found 16"
 )]
 #[case(
     with_pins(r#"{"version": 1, "parts": 1}"#),
@@ -361,6 +402,14 @@ fn entities() -> impl Strategy<Value = EntitySource> {
     ]
 }
 
+fn parts() -> impl Strategy<Value = FlightPart> {
+    (any::<u32>(), 1..u32::MAX, names()).prop_map(|(number, count, divided_by)| FlightPart {
+        number: number % count,
+        count,
+        divided_by,
+    })
+}
+
 fn pins() -> impl Strategy<Value = Pins> {
     let table = (names(), prop::collection::vec(names(), 0..3), names()).prop_map(
         |(catalog, namespace, name)| TableName {
@@ -375,13 +424,13 @@ fn pins() -> impl Strategy<Value = Pins> {
     });
     (
         prop::collection::btree_map(table, pin, 0..4),
+        parts(),
         any::<bool>(),
         instants(),
     )
-        .prop_map(|(tables, ordered, issued_at)| Pins {
+        .prop_map(|(tables, part, ordered, issued_at)| Pins {
             tables,
-            part: 0,
-            parts: 1,
+            part,
             ordered,
             issued_at,
         })
@@ -394,22 +443,26 @@ fn requests() -> impl Strategy<Value = Request> {
         selections(),
         any::<bool>(),
         entities(),
+        any::<bool>(),
         prop::option::of(pins()),
     )
-        .prop_map(|(project, features, full_feature_names, entity, pins)| {
-            Request::Historical(HistoricalRequest {
-                project,
-                features,
-                full_feature_names,
-                entity,
-                pins,
-            })
-        });
+        .prop_map(
+            |(project, features, full_feature_names, entity, ordered, pins)| {
+                Request::Historical(HistoricalRequest {
+                    project,
+                    features,
+                    full_feature_names,
+                    entity,
+                    ordered,
+                    pins,
+                })
+            },
+        );
     prop_oneof![9 => historical, 1 => project().prop_map(|project| Request::UploadEntities { project })]
 }
 
 fn goldens() -> Vec<Vec<u8>> {
-    let texts = [UPLOADED, RANGE, INLINE, ATTACHED, UPLOAD, TICKET];
+    let texts = [UPLOADED, RANGE, INLINE, ATTACHED, UPLOAD, TICKET, PART];
     let bytes = [
         UPLOADED_BYTES,
         RANGE_BYTES,
@@ -417,6 +470,7 @@ fn goldens() -> Vec<Vec<u8>> {
         ATTACHED_BYTES,
         UPLOAD_BYTES,
         TICKET_BYTES,
+        PART_BYTES,
     ];
     let texts = texts.iter().map(|text| text.as_bytes().to_vec());
     texts

@@ -29,6 +29,7 @@ fn historical(request: &HistoricalRequest) -> v1::HistoricalRequest {
         feature_service,
         full_feature_names: request.full_feature_names,
         entity: entity(&request.entity),
+        ordered: (!request.ordered).then_some(false),
     }
 }
 
@@ -64,10 +65,11 @@ fn pins(pins: &Pins) -> v1::Pins {
             .iter()
             .map(|(name, pin)| table_pin(name, *pin))
             .collect(),
-        part: pins.part,
-        parts: pins.parts,
+        part: pins.part.number,
+        parts: pins.part.count,
         ordered: pins.ordered,
         issued_at: Some(pins.issued_at.into()),
+        divided_by: pins.part.divided_by.clone(),
     }
 }
 

@@ -7,11 +7,13 @@ use iceberg::spec::{
 use crate::error::{Error, Result};
 use crate::model::TimeWindow;
 
+mod buckets;
 mod keys;
 mod prune;
 #[cfg(test)]
 mod tests;
 
+pub use buckets::{bucket_counts, buckets_of};
 pub use keys::SortedKeys;
 pub use prune::prune;
 

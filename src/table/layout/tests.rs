@@ -14,6 +14,7 @@ use super::*;
 use crate::model::Pruned;
 use crate::table::files::{FileEntry, FileIndex};
 
+mod buckets;
 mod random;
 
 const KEY: i32 = 1;

@@ -101,6 +101,7 @@ async fn joined(historical: &Historical, entities: &[(i64, i64)]) -> RecordBatch
         features: FeatureSelection::Refs(vec![feature("rate"), feature("city")]),
         full_feature_names: false,
         entity: EntitySource::Attached,
+        ordered: true,
         pins: None,
     };
     let frame = EntityFrame::new(frame.schema(), vec![frame]);
