@@ -3,5 +3,6 @@
 mod fixture;
 mod parts;
 mod range;
+mod shared;
 mod source;
 mod sql;
