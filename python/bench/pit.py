@@ -30,6 +30,8 @@ from pit_process import measure_apart
 from pit_report import SKIPPED, show_all
 from pit_views import VIEWS
 
+# The setting with which a server keeps no columns of earlier requests.
+NO_CACHE = 'tables.column_cache="0B"'
 OWN = [MURRE, MURRE_AGAIN, *PEERS, FLOOR]
 FEAST = ["feast_duckdb", "feast_dask", "feast_server"]
 PYTHON_DIR = Path(__file__).resolve().parents[1]
@@ -80,7 +82,8 @@ class Bench:
             return entity_frame(asked.dir, asked.rows, case.entities, asked.seed, offset=offset, views=case.views)
 
         if case.engine in (MURRE, MURRE_AGAIN):
-            return measure_murre(self.warehouse, case, frame_of, asked.repeat, parse_settings(asked.murre_config))
+            settings = asked.again_config if case.engine == MURRE_AGAIN else asked.murre_config
+            return measure_murre(self.warehouse, case, frame_of, asked.repeat, parse_settings(settings))
         feast = case.engine in FEAST
         script = Path(__file__).with_name("pit_feast.py" if feast else "pit_peers.py")
         command = [str(asked.feast_python) if feast else sys.executable, str(script)]
@@ -101,7 +104,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--layouts", nargs="+", default=list(LAYOUTS), choices=LAYOUTS)
     add("--views", type=int, nargs="+", default=[1, 3], choices=range(1, len(VIEWS) + 1), help="views in a request")
     add("--engines", nargs="+", default=OWN, choices=[*OWN, *FEAST, "all"], help="default: all but Feast's")
-    add("--murre-config", action="append", default=[], metavar="KEY=VALUE", help="a setting of `murre`; repeatable")
+    add("--murre-config", nargs="+", default=[NO_CACHE], metavar="KEY=VALUE", help=f"of `murre`; default {NO_CACHE}")
+    add("--again-config", nargs="+", default=[], metavar="KEY=VALUE", help="settings of `murre_again`")
     add("--limit", action="append", default=[], metavar="ENGINE=ROWS", help="most entity rows that it is asked for")
     add("--feast-python", type=Path, default=FEAST_PYTHON, help="Python of an environment with Feast's DuckDB store")
     add("--timeout", type=float, default=1800, help="seconds for one peer and dataframe, all runs together")
@@ -122,8 +126,6 @@ def completed(arguments: argparse.Namespace) -> argparse.Namespace:
         arguments.engines = [*OWN, *FEAST]
     if set(FEAST) & set(arguments.engines) and not arguments.feast_python.exists():
         raise SystemExit(f"{arguments.feast_python} is missing: `uv sync --project feast067`, or give --feast-python")
-    if MURRE in arguments.engines and not arguments.murre_config:
-        report("NOTE: no --murre-config: if this server keeps data between requests, `murre` is answered from there")
     default = PYTHON_DIR.parent / "data" / f"bench-{arguments.rows}"
     arguments.dir = (arguments.dir or default).resolve()
     return arguments
@@ -145,7 +147,7 @@ def run(bench: Bench) -> list[Measurement]:
 
 def write_json(arguments: argparse.Namespace, measurements: list[Measurement]) -> None:
     """Write what was asked for and what there is so far."""
-    names = ("rows", "seed", "repeat", "murre_config")
+    names = ("rows", "seed", "repeat", "murre_config", "again_config")
     run = {name: getattr(arguments, name) for name in names}
     text = json.dumps({**run, "measurements": [asdict(m) for m in measurements]}, indent=2)
     arguments.json.write_text(text + "\n")

@@ -1,9 +1,7 @@
 """Measures historical retrieval through Murre as its clients see it: upload, DoGet and the whole result in memory.
 
-- `murre`: the request by itself. Where the server keeps data of earlier requests, settings that turn that off belong to
-  the measurement (--murre-config).
-- `murre_again`: a later request for an unchanged table, with entity rows that were not asked for before, at the
-  server's defaults.
+- `murre`: the request by itself; the server keeps no columns of earlier requests.
+- `murre_again`: a later request for an unchanged table, with entity rows that were not asked for before.
 
 CPU and peak memory are the server's, which is started for each measurement.
 """
@@ -75,7 +73,7 @@ def measure_murre(
     again = case.engine == MURRE_AGAIN
     refs = [f"{view.name}:{feature}" for view in VIEWS[: case.views] for feature in view.features]
     offsets = [*range(repeat, 0, -1), 0] if again else [0] * (repeat + 1)
-    with served(warehouse, case.layout, {} if again else sections) as server:
+    with served(warehouse, case.layout, sections) as server:
         client = Client(server.location)
         frames = map(frame_of, offsets)
         try:
