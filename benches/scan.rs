@@ -35,7 +35,10 @@ fn rows(file: usize) -> RecordBatch {
     let keys = numbers().map(|row| (scatter(row) % 100_000) as i64);
     let times = numbers().map(|row| (scatter(row + 1) % 1_000_000_000) as i64);
     let mut columns: Vec<(String, ArrayRef)> = vec![
-        ("key".to_owned(), Arc::new(Int64Array::from_iter_values(keys))),
+        (
+            "key".to_owned(),
+            Arc::new(Int64Array::from_iter_values(keys)),
+        ),
         (
             "ts".to_owned(),
             Arc::new(TimestampMicrosecondArray::from_iter_values(times)),
@@ -87,9 +90,9 @@ fn plan(table: &PinnedTable, cache: &Arc<FileCache>) -> TableScan {
 async fn scan(table: &PinnedTable, cache: &Arc<FileCache>) -> usize {
     let scan = plan(table, cache);
     let units = scan.partitions(1).into_iter().flatten().collect();
-    let batches = scan.read(units, 8192).try_fold(0, |rows, batch| async move {
-        Ok(rows + batch.num_rows())
-    });
+    let batches = scan
+        .read(units, 8192)
+        .try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows()) });
     batches.await.expect("the files can be read")
 }
 

@@ -32,7 +32,7 @@ from pyiceberg.types import LongType, StringType
 BUCKETS = 16
 FILES_A_BUCKET = 3
 GROUP_ROWS = 128 * 1024
-PAGE_ROWS = 8 * 1024
+PAGE_ROWS = 2 * 1024
 
 
 def scratch_file(scratch: Path, bucket: int) -> Path:

@@ -104,18 +104,40 @@ impl SortedKeys {
     /// For each of `buckets` buckets, whether one of the keys falls into it; `None` where that cannot be told.
     /// Iceberg hashes by value, not by type: int, long, date and timestamp alike, and so string, binary, uuid and fixed.
     pub(super) fn buckets(&self, buckets: u32) -> Option<Vec<bool>> {
+        let of_keys = self.bucket_of_each(buckets)?;
+        let mut hit = vec![false; usize::try_from(buckets).ok()?];
+        for bucket in of_keys {
+            *hit.get_mut(usize::try_from(bucket).ok()?)? = true;
+        }
+        Some(hit)
+    }
+
+    /// The keys of each of `buckets` buckets; `None` where that cannot be told.
+    pub(super) fn by_bucket(&self, buckets: u32) -> Option<Vec<Self>> {
+        let of_keys = self.bucket_of_each(buckets)?;
+        match self {
+            Self::Int(keys) => {
+                let divided = divide(keys.iter().copied(), &of_keys, buckets)?;
+                Some(divided.map(|keys| Self::Int(keys.into())).collect())
+            }
+            Self::Bytes(keys) => {
+                let divided = divide(keys.iter().cloned(), &of_keys, buckets)?;
+                Some(divided.map(|keys| Self::Bytes(keys.into())).collect())
+            }
+        }
+    }
+
+    fn bucket_of_each(&self, buckets: u32) -> Option<Vec<i32>> {
         if buckets == 0 || buckets > MAX_BUCKETS {
             return None;
         }
         let transform = create_transform_function(&Transform::Bucket(buckets)).ok()?;
-        let mut hit = vec![false; usize::try_from(buckets).ok()?];
+        let mut of_keys = Vec::with_capacity(self.len());
         for chunk in self.chunks() {
-            let of_keys = transform.transform(chunk).ok()?;
-            for bucket in of_keys.as_primitive_opt::<Int32Type>()?.values() {
-                *hit.get_mut(usize::try_from(*bucket).ok()?)? = true;
-            }
+            let hashed = transform.transform(chunk).ok()?;
+            of_keys.extend_from_slice(hashed.as_primitive_opt::<Int32Type>()?.values());
         }
-        Some(hit)
+        Some(of_keys)
     }
 
     fn chunks(&self) -> Box<dyn Iterator<Item = ArrayRef> + '_> {
@@ -130,6 +152,20 @@ impl SortedKeys {
             ),
         }
     }
+}
+
+/// `keys` by their buckets, in the order that they have.
+fn divide<T>(
+    keys: impl Iterator<Item = T>,
+    of_keys: &[i32],
+    buckets: u32,
+) -> Option<impl Iterator<Item = Vec<T>>> {
+    let mut divided: Vec<Vec<T>> = Vec::new();
+    divided.resize_with(usize::try_from(buckets).ok()?, Vec::new);
+    for (key, bucket) in keys.zip(of_keys) {
+        divided.get_mut(usize::try_from(*bucket).ok()?)?.push(key);
+    }
+    Some(divided.into_iter())
 }
 
 fn collect_ints(array: &dyn Array, keys: &mut Vec<i64>) -> Option<()> {

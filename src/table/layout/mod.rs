@@ -9,12 +9,14 @@ use crate::model::TimeWindow;
 
 mod buckets;
 mod keys;
+mod narrow;
 mod prune;
 #[cfg(test)]
 mod tests;
 
 pub use buckets::{bucket_counts, buckets_of};
 pub use keys::SortedKeys;
+pub use narrow::KeysByBucket;
 pub use prune::prune;
 
 /// What a scan may leave out. The default leaves out nothing; a filter never promises that only matching rows come.

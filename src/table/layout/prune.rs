@@ -89,7 +89,7 @@ impl Pruner<'_> {
 }
 
 /// A file's partition fields over a column, with their values; nulls are left out.
-fn partitions_of(
+pub(super) fn partitions_of(
     file: &FileEntry,
     source_id: i32,
 ) -> impl Iterator<Item = (&PartitionField, &PrimitiveLiteral)> {

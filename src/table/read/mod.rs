@@ -54,7 +54,7 @@ use crate::error::{Error, Result};
 use crate::model::{Pruned, RowAddress, ScanCounters, ScanReport};
 use crate::table::PinnedTable;
 use crate::table::files::FileEntry;
-use crate::table::layout::{self, ScanFilter};
+use crate::table::layout::{self, KeysByBucket, ScanFilter};
 use buffers::Buffers;
 use deletes::DeleteCache;
 use group::OpenFile;
@@ -105,6 +105,7 @@ struct Scan {
     fields: Vec<NestedFieldRef>,
     output: SchemaRef,
     filter: ScanFilter,
+    keys: KeysByBucket,
     with_addresses: bool,
     cache: Arc<FileCache>,
     deletes: DeleteCache,
@@ -222,6 +223,7 @@ impl Scan {
             files_pruned: Pruned::default(),
             deletes: DeleteCache::new(&files),
             filter: spec.filter,
+            keys: KeysByBucket::default(),
             with_addresses: spec.with_addresses,
             counters: Arc::default(),
             buffers: Arc::default(),

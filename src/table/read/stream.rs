@@ -20,6 +20,7 @@ use super::prune::{FileFilter, Verdict};
 use super::units::ScanUnit;
 use crate::error::{Error, Result};
 use crate::model::{RowAddress, ScanCounters};
+use crate::table::files::FileEntry;
 
 /// Files and row groups that are prepared at once: the one in use and the next.
 const AHEAD: usize = 2;
@@ -70,7 +71,7 @@ pub(super) async fn in_background<T: Send + 'static>(
 /// The row groups of a unit that can matter.
 async fn plan_unit(scan: Arc<Scan>, unit: ScanUnit) -> Result<Vec<(Arc<DataFile>, GroupRows)>> {
     let (entry, file) = scan.open_data(unit.file).await?;
-    let groups = plan_groups(&scan, &unit, &file).await?;
+    let groups = plan_groups(&scan, &unit, entry, &file).await?;
     if groups.is_empty() {
         return Ok(Vec::new());
     }
@@ -99,10 +100,16 @@ async fn plan_unit(scan: Arc<Scan>, unit: ScanUnit) -> Result<Vec<(Arc<DataFile>
         .collect())
 }
 
-async fn plan_groups(scan: &Scan, unit: &ScanUnit, file: &OpenFile) -> Result<Vec<GroupRows>> {
+async fn plan_groups(
+    scan: &Scan,
+    unit: &ScanUnit,
+    entry: &FileEntry,
+    file: &OpenFile,
+) -> Result<Vec<GroupRows>> {
     let metadata = file.footer.metadata();
     let schema = file.footer.schema.with_ids(&scan.place.field_ids);
-    let filter = FileFilter::new(&scan.filter, &scan.place.schema, &schema, metadata);
+    let narrowed = scan.keys.narrow(&scan.filter, entry);
+    let filter = FileFilter::new(&narrowed, &scan.place.schema, &schema, metadata);
     let counters = &scan.counters;
     let mut kept = Vec::new();
     for (group, span, row_group) in file

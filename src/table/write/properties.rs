@@ -7,10 +7,9 @@ use parquet::schema::types::ColumnPath;
 use crate::table::online::{CREATED_TIMESTAMP, ENTITY_KEY, EVENT_TIMESTAMP, WRITE_SEQUENCE};
 
 const ROW_GROUP_ROWS: usize = 128 * 1024;
-/// Small pages, because point-in-time joins fetch few rows of many.
-const SCANNED_PAGE_ROWS: usize = 8 * 1024;
-/// Smaller ones, because a key that is not in memory is looked up by the pages that can hold it.
-const LOOKED_UP_PAGE_ROWS: usize = 2 * 1024;
+/// Small pages, because point-in-time joins fetch few rows of many, and a key of an online table that is not in memory is
+/// looked up by the pages that can hold it.
+const PAGE_ROWS: usize = 2 * 1024;
 
 /// What a file is read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +27,10 @@ impl FileStyle {
         let properties = WriterProperties::builder()
             .set_compression(self.compression())
             .set_statistics_truncate_length(None)
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_data_page_row_count_limit(PAGE_ROWS);
         match self {
-            Self::Scanned => properties.set_data_page_row_count_limit(SCANNED_PAGE_ROWS),
+            Self::Scanned => properties,
             Self::LookedUp => looked_up(properties, rows),
         }
         .build()
@@ -51,7 +51,6 @@ fn looked_up(properties: WriterPropertiesBuilder, rows: usize) -> WriterProperti
     let key = || ColumnPath::from(ENTITY_KEY);
     let distinct = u64::try_from(rows.clamp(1, ROW_GROUP_ROWS)).unwrap_or(1);
     let properties = properties
-        .set_data_page_row_count_limit(LOOKED_UP_PAGE_ROWS)
         .set_column_bloom_filter_enabled(key(), true)
         .set_column_bloom_filter_ndv(key(), distinct)
         .set_column_dictionary_enabled(key(), false)

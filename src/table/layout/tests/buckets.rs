@@ -71,3 +71,52 @@ fn only_buckets_that_every_file_is_in_count() {
     assert_eq!(counts(&[four, Transform::Identity], KEY), [0; 0]);
     assert_eq!(counts(&[], KEY), [0; 0]);
 }
+
+#[test]
+fn of_a_file_only_the_keys_of_its_bucket_matter() {
+    let texts: Vec<String> = (0..500).map(|key| format!("key {key}")).collect();
+    let columns: [ArrayRef; 2] = [
+        Arc::new(Int64Array::from_iter_values(-50..450)),
+        Arc::new(StringArray::from_iter_values(&texts)),
+    ];
+    for (column, kind) in columns
+        .iter()
+        .zip([PrimitiveType::Long, PrimitiveType::String])
+    {
+        let filter = key_filter(column);
+        let all = buckets_of(column, 8).unwrap();
+        let keys = KeysByBucket::default();
+        for bucket in 0..8 {
+            let schema = schema(kind.clone());
+            let file = file(
+                &schema,
+                Transform::Bucket(8),
+                Some(Literal::int(bucket)),
+                &[],
+            );
+            let narrowed = keys.narrow(&filter, &file);
+            let mine = arrow::compute::filter(
+                column,
+                &all.iter().map(|of| Some(of == Some(bucket))).collect(),
+            );
+            let expected = SortedKeys::try_new(&mine.unwrap()).unwrap();
+            assert_eq!(narrowed.keys[0].values, expected);
+            assert!(!expected.is_empty() && expected.len() < 200);
+        }
+    }
+}
+
+#[test]
+fn keys_are_not_narrowed_where_files_have_no_bucket_of_them() {
+    let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..10));
+    let filter = key_filter(&column);
+    let schema = schema(PrimitiveType::Long);
+    for (transform, value) in [
+        (Transform::Identity, Some(Literal::long(3))),
+        (Transform::Bucket(4), None),
+    ] {
+        let file = file(&schema, transform, value, &[]);
+        let narrowed = KeysByBucket::default().narrow(&filter, &file);
+        assert_eq!(narrowed.keys[0].values, filter.keys[0].values);
+    }
+}
