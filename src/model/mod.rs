@@ -6,6 +6,7 @@ mod ids;
 mod online;
 mod report;
 mod request;
+mod retained;
 mod source;
 mod width;
 mod window;
@@ -26,6 +27,7 @@ pub use request::{
     EntitySource, FeatureSelection, FlightPart, HistoricalRequest, Pins, Request, SourceRequest,
     SourceRows, TablePin, TimeRange, ViewSelection,
 };
+pub use retained::RetainedBytes;
 pub use source::{FeatureSource, ParquetLocation, SourceLocation};
 pub use width::value_bytes;
 pub use window::TimeWindow;

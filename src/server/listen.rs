@@ -17,6 +17,10 @@ use crate::error::{Error, Result};
 /// Silence after which a connection is asked whether it is alive; planning can take longer than proxies wait.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that a client may send before the server has taken them; with less, large uploads wait for the server's word.
+const WINDOW_BYTES: u32 = 4 << 20;
+/// Large messages come in frames of this size; each costs the transport a turn.
+const FRAME_BYTES: u32 = 256 << 10;
 /// Time that running calls get when the server stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
@@ -70,6 +74,9 @@ async fn router<S: FlightService>(config: &ServerConfig, flight: S) -> Router {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
         .add_service(health_service)
         .add_service(flight)
 }

@@ -1,19 +1,22 @@
-//! Uploaded entity dataframes, kept on an object store until they expire.
+//! Uploaded entity dataframes, kept until they expire.
 //!
-//! An upload is one object, and everything about it (owner, expiry, rows, schema) is in the object or its name, so any
-//! server that shares the store can serve it. A process remembers only which bytes count against its budget.
+//! In memory an upload is the batches that arrived. In a directory it is one object, and everything about it (owner,
+//! expiry, rows, schema) is in the object or its name, so any server that shares the directory can serve it; a process
+//! remembers only which bytes count against its budget.
 //!
 //! - `id`: the unguessable, server-made name, which says when the upload expires.
-//! - `object`: the bytes of an object.
 //! - `named`: uploads that their owner finds by a name instead of an id.
-//! - `receive` writes one while its batches arrive, `serve` reads one, `sweep` deletes the expired.
+//! - `sweep` deletes the expired.
+//! - `store`: where they are, `memory` or `objects`; there `object` is the bytes of one, `receive` writes and `serve` reads it.
 //! - `budget`: the bytes of this process's uploads.
 
 mod budget;
 mod config;
 mod id;
+mod memory;
 mod named;
 mod object;
+mod objects;
 mod receive;
 mod serve;
 mod store;
@@ -21,19 +24,19 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
+use futures::{Stream, StreamExt};
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::model::UploadId;
+use crate::model::{Principal, UploadId};
 
-use budget::{Budget, Charge};
+use budget::Budget;
 use id::WellFormed;
 use store::Store;
 
@@ -46,8 +49,6 @@ pub use sweep::Sweeper;
 pub struct Staging {
     store: Store,
     budget: Arc<Budget>,
-    /// What the uploads that this process received take from the budget.
-    kept: Mutex<HashMap<WellFormed, Charge>>,
     ttl: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -97,7 +98,6 @@ impl Staging {
         Ok(Self {
             store,
             budget,
-            kept: Mutex::default(),
             ttl: config.ttl,
             clock,
         })
@@ -107,22 +107,86 @@ impl Staging {
         self.clock.now().into()
     }
 
-    fn keep(&self, id: WellFormed, charge: Charge) {
-        self.kept
-            .lock()
-            .expect("no holder panics")
-            .insert(id, charge);
+    /// Keeps `batches` for `owner`. The time to live counts from now.
+    ///
+    /// Nothing is visible before the end, and nothing is left behind if `batches` fail or the future is dropped.
+    ///
+    /// # Errors
+    /// [`Error::BudgetExceeded`] over the byte budget, [`Error::StorageUnavailable`] if the store fails,
+    /// [`Error::UploadNotFound`] if the upload took longer than it lives, and whatever `batches` fail with.
+    pub async fn put(
+        &self,
+        owner: &Principal,
+        schema: SchemaRef,
+        batches: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
+    ) -> Result<StagedUpload> {
+        let id = WellFormed::random(self.now() + self.ttl);
+        self.put_as(owner, id, schema, batches).await
     }
 
-    fn forget(&self, id: &WellFormed) {
-        self.kept.lock().expect("no holder panics").remove(id);
+    /// As [`put`](Self::put), under an id of the caller's choice; there is none if the time to live is too long.
+    async fn put_as(
+        &self,
+        owner: &Principal,
+        id: Option<WellFormed>,
+        schema: SchemaRef,
+        mut batches: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
+    ) -> Result<StagedUpload> {
+        self.sweep().await?;
+        let id = id.ok_or_else(|| Error::internal("naming an upload", "ttl too long"))?;
+        let mut upload = self.store.begin(&id, schema, self.budget.open()).await?;
+        let mut rows = 0;
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            rows += batch.num_rows() as u64;
+            if batch.num_rows() > 0 {
+                upload.add(batch).await?;
+            }
+        }
+        self.check_expiry(&id)?;
+        upload.complete(owner, &id, rows).await?;
+        Ok(StagedUpload {
+            id: id.upload_id(),
+            rows,
+            expires_at: id.expires_at(),
+        })
     }
 
-    fn forget_expired(&self, now: DateTime<Utc>) {
-        self.kept
-            .lock()
-            .expect("no holder panics")
-            .retain(|id, _| !id.is_expired(now));
+    /// What `owner` has uploaded as `id`, without decoding its data.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn describe(&self, owner: &Principal, id: &UploadId) -> Result<StagedDescription> {
+        let id = self.living(id).await?;
+        self.store.describe(owner, &id).await
+    }
+
+    /// The data that `owner` has uploaded as `id`. With a store in memory, these are the batches that arrived.
+    ///
+    /// # Errors
+    /// [`Error::UploadNotFound`] if the upload expired (the reason says when), or is not known or another's (these two
+    /// cannot be told apart); [`Error::StorageUnavailable`] if the store fails; [`Error::Internal`] if the stored bytes
+    /// are damaged.
+    pub async fn open(&self, owner: &Principal, id: &UploadId) -> Result<StagedFrame> {
+        let id = self.living(id).await?;
+        self.store.read(owner, &id).await
+    }
+
+    /// The gate of all reads: form and expiry. Ownership is with what is stored.
+    async fn living(&self, id: &UploadId) -> Result<WellFormed> {
+        let id = WellFormed::parse(&id.0).ok_or_else(|| unknown(id))?;
+        if let Err(expired) = self.check_expiry(&id) {
+            self.store.delete(&id).await?;
+            return Err(expired);
+        }
+        Ok(id)
+    }
+
+    fn check_expiry(&self, id: &WellFormed) -> Result<()> {
+        if id.is_expired(self.now()) {
+            return Err(expired(&id.upload_id(), id.expires_at()));
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use futures::{Stream, TryStreamExt};
+use futures::Stream;
 
 use super::id::WellFormed;
 use super::{StagedUpload, Staging, UploadName};
@@ -44,20 +44,14 @@ impl Staging {
     /// [`Error::StorageUnavailable`](crate::error::Error::StorageUnavailable) if the store fails.
     pub async fn remove_named(&self, name: &UploadName) -> Result<()> {
         for id in self.all_named(name).await? {
-            self.delete(&id).await?;
-            self.forget(&id);
+            self.store.delete(&id).await?;
         }
         Ok(())
     }
 
     async fn all_named(&self, name: &UploadName) -> Result<Vec<WellFormed>> {
-        let objects = self.store.objects.list(None);
-        let ids = objects.try_filter_map(|object| {
-            let id = WellFormed::of_object(object.location.as_ref());
-            std::future::ready(Ok(id.filter(|id| id.has_name(name))))
-        });
-        ids.try_collect()
-            .await
-            .map_err(|error| self.store.failed(error))
+        let mut ids = self.store.ids().await?;
+        ids.retain(|id| id.has_name(name));
+        Ok(ids)
     }
 }

@@ -1,4 +1,4 @@
-//! Writes an upload while its batches arrive. It becomes visible, whole, when its last byte is written.
+//! Writes an upload into an object while its batches arrive. It becomes visible, whole, when its last byte is written.
 
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -10,82 +10,22 @@ use arrow_ipc::writer::{
     write_message,
 };
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use twox_hash::XxHash64;
 
 use super::budget::Charge;
 use super::id::WellFormed;
 use super::object::{self, About};
-use super::{StagedUpload, Staging, expired};
+use super::objects::Objects;
 use crate::error::{Error, Result};
 use crate::model::Principal;
 
 /// Bytes handed to the store at a time; more than the 5 MiB that some stores ask for.
 const PART_BYTES: u64 = 8 << 20;
 
-impl Staging {
-    /// Keeps `batches` for `owner`. The time to live counts from now.
-    ///
-    /// Nothing is visible before the end, and nothing is left behind if `batches` fail or the future is dropped.
-    ///
-    /// # Errors
-    /// [`Error::BudgetExceeded`] over the byte budget, [`Error::StorageUnavailable`] if the store fails,
-    /// [`Error::UploadNotFound`] if the upload took longer than it lives, and whatever `batches` fail with.
-    pub async fn put(
-        &self,
-        owner: &Principal,
-        schema: SchemaRef,
-        batches: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
-    ) -> Result<StagedUpload> {
-        let id = WellFormed::random(self.now() + self.ttl);
-        self.put_as(owner, id, schema, batches).await
-    }
-
-    /// As [`put`](Self::put), under an id of the caller's choice; there is none if the time to live is too long.
-    pub(super) async fn put_as(
-        &self,
-        owner: &Principal,
-        id: Option<WellFormed>,
-        schema: SchemaRef,
-        mut batches: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
-    ) -> Result<StagedUpload> {
-        self.sweep().await?;
-        let id = id.ok_or_else(|| Error::internal("naming an upload", "ttl too long"))?;
-        let mut upload = Incoming::begin(self, &id, schema).await?;
-        let mut rows = 0;
-        while let Some(batch) = batches.next().await {
-            let batch = batch?;
-            rows += batch.num_rows() as u64;
-            if batch.num_rows() > 0 {
-                upload.add(self, batch).await?;
-            }
-        }
-        self.finish(owner, &id, upload, rows).await
-    }
-
-    async fn finish(
-        &self,
-        owner: &Principal,
-        id: &WellFormed,
-        mut upload: Incoming,
-        rows: u64,
-    ) -> Result<StagedUpload> {
-        if id.is_expired(self.now()) {
-            return Err(expired(&id.upload_id(), id.expires_at()));
-        }
-        let charge = upload.complete(self, owner, id, rows).await?;
-        self.keep(id.clone(), charge);
-        Ok(StagedUpload {
-            id: id.upload_id(),
-            rows,
-            expires_at: id.expires_at(),
-        })
-    }
-}
-
 /// An object in the writing. Dropped before [`Incoming::complete`], it leaves nothing.
-struct Incoming {
+pub(super) struct Incoming {
+    objects: Arc<Objects>,
     object: Box<dyn MultipartUpload>,
     encoder: Option<Encoder>,
     charge: Charge,
@@ -98,32 +38,33 @@ struct Incoming {
 }
 
 impl Incoming {
-    async fn begin(staging: &Staging, id: &WellFormed, schema: SchemaRef) -> Result<Self> {
+    pub(super) async fn begin(
+        objects: &Arc<Objects>,
+        id: &WellFormed,
+        schema: SchemaRef,
+        charge: Charge,
+    ) -> Result<Self> {
         let (encoder, first) = Encoder::begin(schema)?;
-        let store = &staging.store;
-        let object = store
-            .objects
-            .put_multipart(&id.path())
-            .await
-            .map_err(|error| store.failed(error))?;
+        let object = objects.store.put_multipart(&id.path()).await;
         let mut incoming = Self {
-            object,
+            objects: Arc::clone(objects),
+            object: object.map_err(|error| objects.failed(error))?,
             encoder: Some(encoder),
-            charge: staging.budget.open(),
+            charge,
             part: vec![],
             part_bytes: 0,
             schema_bytes: 0,
             stream_bytes: 0,
             hash: object::hasher(),
         };
-        incoming.write(staging, vec![object::preamble()]).await?;
-        incoming.write_stream(staging, first).await?;
+        incoming.write(vec![object::preamble()]).await?;
+        incoming.write_stream(first).await?;
         incoming.schema_bytes = incoming.stream_bytes;
         Ok(incoming)
     }
 
     /// Charges for the batch before it is encoded, and puts the charge right afterwards.
-    async fn add(&mut self, staging: &Staging, batch: RecordBatch) -> Result<()> {
+    pub(super) async fn add(&mut self, batch: RecordBatch) -> Result<()> {
         let before = self.charge.bytes();
         self.charge
             .resize(before.saturating_add(content_bytes(&batch)))?;
@@ -140,17 +81,16 @@ impl Incoming {
         let (encoder, chunks) = encoded?;
         self.encoder = Some(encoder);
         self.charge.resize(before)?;
-        self.write_stream(staging, chunks).await
+        self.write_stream(chunks).await
     }
 
-    async fn complete(
-        &mut self,
-        staging: &Staging,
+    pub(super) async fn complete(
+        mut self,
         owner: &Principal,
         id: &WellFormed,
         rows: u64,
-    ) -> Result<Charge> {
-        self.write_stream(staging, vec![Bytes::from_static(&object::END_OF_STREAM)])
+    ) -> Result<()> {
+        self.write_stream(vec![Bytes::from_static(&object::END_OF_STREAM)])
             .await?;
         let about = About {
             owner: owner.clone(),
@@ -161,42 +101,38 @@ impl Incoming {
             stream_hash: self.hash.finish(),
         };
         let trailer = object::trailer(&about)?;
-        self.write(staging, vec![trailer]).await?;
-        self.send(staging).await?;
-        self.object
-            .complete()
-            .await
-            .map_err(|error| staging.store.failed(error))?;
-        let nothing = staging.budget.open();
-        Ok(std::mem::replace(&mut self.charge, nothing))
+        self.write(vec![trailer]).await?;
+        self.send().await?;
+        let completed = self.object.complete().await;
+        completed.map_err(|error| self.objects.failed(error))?;
+        self.objects.keep(id.clone(), self.charge);
+        Ok(())
     }
 
-    async fn write_stream(&mut self, staging: &Staging, chunks: Vec<Bytes>) -> Result<()> {
+    async fn write_stream(&mut self, chunks: Vec<Bytes>) -> Result<()> {
         for chunk in &chunks {
             self.hash.write(chunk);
             self.stream_bytes += chunk.len() as u64;
         }
-        self.write(staging, chunks).await
+        self.write(chunks).await
     }
 
-    async fn write(&mut self, staging: &Staging, chunks: Vec<Bytes>) -> Result<()> {
+    async fn write(&mut self, chunks: Vec<Bytes>) -> Result<()> {
         let bytes: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         self.charge.resize(self.charge.bytes() + bytes)?;
         self.part.extend(chunks);
         self.part_bytes += bytes;
         if self.part_bytes >= PART_BYTES {
-            self.send(staging).await?;
+            self.send().await?;
         }
         Ok(())
     }
 
-    async fn send(&mut self, staging: &Staging) -> Result<()> {
+    async fn send(&mut self) -> Result<()> {
         self.part_bytes = 0;
         let part: PutPayload = std::mem::take(&mut self.part).into_iter().collect();
-        self.object
-            .put_part(part)
-            .await
-            .map_err(|error| staging.store.failed(error))
+        let sent = self.object.put_part(part).await;
+        sent.map_err(|error| self.objects.failed(error))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reads uploads back, for their owner only, as long as they live.
+//! Reads uploads back from their objects, for their owner only.
 
 use std::ops::Range;
 
@@ -11,100 +11,88 @@ use object_store::ObjectStoreExt;
 
 use super::id::WellFormed;
 use super::object::{self, About, PREAMBLE_BYTES, TAIL_BYTES, Tail};
-use super::{StagedDescription, StagedFrame, StagedUpload, Staging, expired, unknown};
+use super::objects::Objects;
+use super::{StagedDescription, StagedFrame, StagedUpload, unknown};
 use crate::error::{Error, Result};
 use crate::model::{Principal, UploadId};
 
-impl Staging {
+impl Objects {
     /// What `owner` has uploaded as `id`, without decoding its data.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub async fn describe(&self, owner: &Principal, id: &UploadId) -> Result<StagedDescription> {
-        let (name, about) = self.about(owner, id).await?;
+    pub(super) async fn describe(
+        &self,
+        owner: &Principal,
+        id: &WellFormed,
+    ) -> Result<StagedDescription> {
+        let about = self.about(owner, id).await?;
         let end = PREAMBLE_BYTES as u64 + about.schema_bytes;
-        let message = self.range(&name, PREAMBLE_BYTES as u64..end).await?;
+        let message = self.range(id, PREAMBLE_BYTES as u64..end).await?;
         let stream = [&message[..], &object::END_OF_STREAM].concat();
-        let (schema, _) = decode(id, stream.into()).await?;
         let upload = StagedUpload {
-            id: id.clone(),
+            id: id.upload_id(),
             rows: about.rows,
-            expires_at: name.expires_at(),
+            expires_at: id.expires_at(),
         };
+        let (schema, _) = decode(&upload.id, stream.into()).await?;
         Ok(StagedDescription { upload, schema })
     }
 
-    /// The data that `owner` has uploaded as `id`. With a store in memory, the batches share the stored bytes.
-    ///
-    /// # Errors
-    /// [`Error::UploadNotFound`] if the upload expired (the reason says when), or is not known or another's (these two
-    /// cannot be told apart); [`Error::StorageUnavailable`] if the store fails; [`Error::Internal`] if the stored bytes
-    /// are damaged.
-    pub async fn open(&self, owner: &Principal, id: &UploadId) -> Result<StagedFrame> {
-        let (name, about) = self.about(owner, id).await?;
-        let object = self
-            .store
-            .objects
-            .get(&name.path())
-            .await
-            .map_err(self.store.missing(id))?;
-        let bytes = object.bytes().await.map_err(self.store.missing(id))?;
+    /// The data that `owner` has uploaded as `id`.
+    pub(super) async fn open(&self, owner: &Principal, id: &WellFormed) -> Result<StagedFrame> {
+        let about = self.about(owner, id).await?;
+        let bytes = self.bytes(id).await?;
+        let name = id.upload_id();
         let stream =
-            whole_stream(bytes, &about).ok_or_else(|| damaged(id, "its length has changed"))?;
-        let (schema, batches) = checked(id, stream, about.stream_hash).await?;
+            whole_stream(bytes, &about).ok_or_else(|| damaged(&name, "its length has changed"))?;
+        let (schema, batches) = checked(&name, stream, about.stream_hash).await?;
         let rows: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         if rows != about.rows {
-            return Err(damaged(id, "it has another number of rows than it says"));
+            return Err(damaged(&name, "it has another number of rows than it says"));
         }
         Ok(StagedFrame {
             schema,
             batches,
             rows,
-            expires_at: name.expires_at(),
+            expires_at: id.expires_at(),
         })
     }
 
-    /// The one gate of all reads: form, expiry, existence, ownership.
-    async fn about(&self, owner: &Principal, id: &UploadId) -> Result<(WellFormed, About)> {
-        let name = WellFormed::parse(&id.0).ok_or_else(|| unknown(id))?;
-        if name.is_expired(self.now()) {
-            self.delete(&name).await?;
-            return Err(expired(id, name.expires_at()));
-        }
-        let about = self.read_about(&name, id).await?;
-        if about.owner != *owner {
-            return Err(unknown(id));
-        }
-        Ok((name, about))
+    async fn bytes(&self, id: &WellFormed) -> Result<Bytes> {
+        let object = self.store.get(&id.path()).await;
+        let object = object.map_err(self.missing(id))?;
+        object.bytes().await.map_err(self.missing(id))
     }
 
-    async fn read_about(&self, name: &WellFormed, id: &UploadId) -> Result<About> {
-        let size = self
-            .store
-            .objects
-            .head(&name.path())
-            .await
-            .map_err(self.store.missing(id))?
-            .size;
-        let torn = || damaged(id, "its end is missing");
+    async fn about(&self, owner: &Principal, id: &WellFormed) -> Result<About> {
+        let about = self.read_about(id).await?;
+        if about.owner == *owner {
+            Ok(about)
+        } else {
+            Err(unknown(&id.upload_id()))
+        }
+    }
+
+    async fn read_about(&self, id: &WellFormed) -> Result<About> {
+        let head = self.store.head(&id.path()).await;
+        let size = head.map_err(self.missing(id))?.size;
+        let torn = || damaged(&id.upload_id(), "its end is missing");
         let tail_at = size.checked_sub(TAIL_BYTES as u64).ok_or_else(torn)?;
-        let tail = Tail::parse(&self.range(name, tail_at..size).await?).ok_or_else(torn)?;
+        let tail = Tail::parse(&self.range(id, tail_at..size).await?).ok_or_else(torn)?;
         let about_at = tail_at
             .checked_sub(tail.about_bytes as u64)
             .ok_or_else(torn)?;
         let about = tail
-            .about(&self.range(name, about_at..tail_at).await?)
+            .about(&self.range(id, about_at..tail_at).await?)
             .ok_or_else(torn)?;
-        if about.fits(size, tail) && about.expires_at_ms == name.expires_at().timestamp_millis() {
+        if about.fits(size, tail) && about.expires_at_ms == id.expires_at().timestamp_millis() {
             Ok(about)
         } else {
-            Err(damaged(id, "it is not what its end says"))
+            Err(damaged(&id.upload_id(), "it is not what its end says"))
         }
     }
 
-    async fn range(&self, name: &WellFormed, range: Range<u64>) -> Result<Bytes> {
-        let bytes = self.store.objects.get_range(&name.path(), range).await;
-        bytes.map_err(self.store.missing(&name.upload_id()))
+    async fn range(&self, id: &WellFormed, range: Range<u64>) -> Result<Bytes> {
+        let bytes = self.store.get_range(&id.path(), range).await;
+        bytes.map_err(self.missing(id))
     }
 }
 

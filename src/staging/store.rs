@@ -1,37 +1,35 @@
-//! The object store under the staging area, and what is particular to each kind.
+//! Where uploads are: in this process, or in a directory that servers share.
 
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use chrono::{DateTime, Utc};
 
+use super::budget::Charge;
 use super::id::WellFormed;
-use crate::error::{Error, Result};
-use crate::model::UploadId;
+use super::memory::{self, Memory};
+use super::objects::{Objects, invalid};
+use super::receive;
+use super::{StagedDescription, StagedFrame, StagedUpload};
+use crate::error::Result;
+use crate::model::Principal;
 
-#[derive(Clone, Debug)]
-pub(super) struct Store {
-    pub(super) objects: Arc<dyn ObjectStore>,
-    /// Where half-written files lie; object stores proper have none to see.
-    directory: Option<PathBuf>,
-    url: String,
+#[derive(Debug)]
+pub(super) enum Store {
+    Memory(Arc<Memory>),
+    Objects(Arc<Objects>),
 }
 
 impl Store {
     pub(super) fn open(url: &str) -> Result<Self> {
         if url == "memory://" || url == "memory:///" {
-            let objects = Arc::new(InMemory::new());
-            return Ok(Self {
-                objects,
-                directory: None,
-                url: url.to_owned(),
-            });
+            return Ok(Self::Memory(Arc::default()));
         }
-        match url.strip_prefix("file://") {
-            Some(path) if FilePath::new(path).is_absolute() => {
-                Self::directory(url, PathBuf::from(path))
+        match url.strip_prefix("file://").map(Path::new) {
+            Some(path) if path.is_absolute() => {
+                Ok(Self::Objects(Arc::new(Objects::in_directory(path)?)))
             }
             _ => Err(invalid(format!(
                 "expected `memory://` or `file:///directory`, found `{url}`"
@@ -39,71 +37,109 @@ impl Store {
         }
     }
 
-    fn directory(url: &str, path: PathBuf) -> Result<Self> {
-        make_private(&path).map_err(|error| {
-            invalid(format!(
-                "cannot make directory `{}`: {error}",
-                path.display()
-            ))
-        })?;
-        let objects = LocalFileSystem::new_with_prefix(&path);
-        let objects = objects.map_err(|error| invalid(format!("cannot use `{url}`: {error}")))?;
-        Ok(Self {
-            objects: Arc::new(objects),
-            directory: Some(path),
-            url: url.to_owned(),
+    /// Every upload that is there.
+    pub(super) async fn ids(&self) -> Result<Vec<WellFormed>> {
+        match self {
+            Self::Memory(memory) => Ok(memory.ids()),
+            Self::Objects(objects) => objects.ids().await,
+        }
+    }
+
+    /// Deletes an upload, if it is there.
+    pub(super) async fn delete(&self, id: &WellFormed) -> Result<()> {
+        match self {
+            Self::Memory(memory) => {
+                memory.delete(id);
+                Ok(())
+            }
+            Self::Objects(objects) => objects.delete(id).await,
+        }
+    }
+
+    /// Clears away what no list of uploads shows.
+    pub(super) async fn sweep(&self, now: DateTime<Utc>) -> Result<()> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Objects(objects) => objects.sweep(now).await,
+        }
+    }
+
+    pub(super) async fn describe(
+        &self,
+        owner: &Principal,
+        id: &WellFormed,
+    ) -> Result<StagedDescription> {
+        match self {
+            Self::Memory(memory) => memory.open(owner, id).map(|frame| describe(id, frame)),
+            Self::Objects(objects) => objects.describe(owner, id).await,
+        }
+    }
+
+    pub(super) async fn read(&self, owner: &Principal, id: &WellFormed) -> Result<StagedFrame> {
+        match self {
+            Self::Memory(memory) => memory.open(owner, id),
+            Self::Objects(objects) => objects.open(owner, id).await,
+        }
+    }
+
+    pub(super) async fn begin(
+        &self,
+        id: &WellFormed,
+        schema: SchemaRef,
+        charge: Charge,
+    ) -> Result<Incoming> {
+        Ok(match self {
+            Self::Memory(memory) => {
+                Incoming::Memory(memory::Incoming::begin(memory, schema, charge))
+            }
+            Self::Objects(objects) => {
+                let upload = receive::Incoming::begin(objects, id, schema, charge).await?;
+                Incoming::Objects(Box::new(upload))
+            }
         })
     }
+}
 
-    /// Names in the store and, where they can be seen, of half-written objects, with the ids behind them.
-    pub(super) fn half_written(&self) -> Result<Vec<(PathBuf, WellFormed)>> {
-        let Some(directory) = &self.directory else {
-            return Ok(Vec::new());
-        };
-        let io = |source| Error::Io {
-            action: format!("listing `{}`", directory.display()),
-            source,
-        };
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(directory).map_err(io)? {
-            let path = entry.map_err(io)?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            let object = name
-                .and_then(|name| name.split_once('#'))
-                .map(|(object, _)| object);
-            if let Some(id) = object.and_then(WellFormed::of_object) {
-                found.push((path, id));
+fn describe(id: &WellFormed, frame: StagedFrame) -> StagedDescription {
+    let upload = StagedUpload {
+        id: id.upload_id(),
+        rows: frame.rows,
+        expires_at: frame.expires_at,
+    };
+    StagedDescription {
+        upload,
+        schema: frame.schema,
+    }
+}
+
+/// An upload that is arriving. Dropped before [`Incoming::complete`], it leaves nothing.
+pub(super) enum Incoming {
+    Memory(memory::Incoming),
+    Objects(Box<receive::Incoming>),
+}
+
+impl Incoming {
+    /// Charges for the batch and keeps it.
+    pub(super) async fn add(&mut self, batch: RecordBatch) -> Result<()> {
+        match self {
+            Self::Memory(upload) => upload.add(batch),
+            Self::Objects(upload) => upload.add(batch).await,
+        }
+    }
+
+    /// Makes the upload visible.
+    pub(super) async fn complete(
+        self,
+        owner: &Principal,
+        id: &WellFormed,
+        rows: u64,
+    ) -> Result<()> {
+        match self {
+            Self::Memory(upload) => {
+                upload.complete(owner, id, rows);
+                Ok(())
             }
+            Self::Objects(upload) => upload.complete(owner, id, rows).await,
         }
-        Ok(found)
-    }
-
-    /// What the caller is told when the store fails.
-    pub(super) fn failed(&self, error: object_store::Error) -> Error {
-        Error::StorageUnavailable {
-            path: self.url.clone(),
-            message: error.to_string(),
-        }
-    }
-
-    /// Likewise, where the object may rightly be missing.
-    pub(super) fn missing(&self, id: &UploadId) -> impl Fn(object_store::Error) -> Error {
-        move |error| match error {
-            object_store::Error::NotFound { .. } => super::unknown(id),
-            error => self.failed(error),
-        }
-    }
-}
-
-fn make_private(path: &FilePath) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(path)
-}
-
-fn invalid(message: String) -> Error {
-    Error::InvalidConfig {
-        faults: vec![format!("staging.url: {message}")],
     }
 }

@@ -3,14 +3,11 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures::TryStreamExt;
-use object_store::ObjectStoreExt;
 use tokio::task::AbortHandle;
 
 use super::Staging;
-use super::id::WellFormed;
 use crate::clock;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Sweeps until dropped.
 #[derive(Debug)]
@@ -29,23 +26,14 @@ impl Staging {
     /// [`Error::StorageUnavailable`] or [`Error::Io`] if the store fails.
     pub async fn sweep(&self) -> Result<usize> {
         let now = self.now();
-        let store = &self.store;
-        let objects: Vec<_> = store
-            .objects
-            .list(None)
-            .try_collect()
-            .await
-            .map_err(|error| store.failed(error))?;
-        let ids = objects
-            .iter()
-            .filter_map(|object| WellFormed::of_object(object.location.as_ref()));
         let mut deleted = 0;
-        for id in ids.filter(|id| id.is_expired(now)) {
-            self.delete(&id).await?;
-            deleted += 1;
+        for id in self.store.ids().await? {
+            if id.is_expired(now) {
+                self.store.delete(&id).await?;
+                deleted += 1;
+            }
         }
-        self.sweep_half_written().await?;
-        self.forget_expired(now);
+        self.store.sweep(now).await?;
         Ok(deleted)
     }
 
@@ -53,40 +41,6 @@ impl Staging {
     pub fn sweep_in_background(self: &Arc<Self>) -> Sweeper {
         let interval = (self.ttl / 4).clamp(Duration::from_millis(10), Duration::from_secs(60));
         Sweeper(tokio::spawn(sweep_on(Arc::downgrade(self), interval)).abort_handle())
-    }
-
-    /// Deletes an upload, if it is there.
-    pub(super) async fn delete(&self, id: &WellFormed) -> Result<()> {
-        match self.store.objects.delete(&id.path()).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.store.failed(error)),
-        }
-    }
-
-    /// What a server that died has left behind.
-    async fn sweep_half_written(&self) -> Result<()> {
-        let (store, now) = (self.store.clone(), self.now());
-        let sweeping = tokio::task::spawn_blocking(move || {
-            for (path, id) in store.half_written()? {
-                if id.is_expired(now) {
-                    remove(&path)?;
-                }
-            }
-            Ok(())
-        });
-        sweeping
-            .await
-            .map_err(|error| Error::internal("sweeping the staging area", error))?
-    }
-}
-
-fn remove(path: &std::path::Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Io {
-            action: format!("deleting `{}`", path.display()),
-            source,
-        }),
-        _ => Ok(()),
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use bytesize::ByteSize;
-use futures::{TryStreamExt, stream};
+use futures::stream;
 use tempfile::TempDir;
 
 use super::{StagedUpload, Staging, StagingConfig};
@@ -87,18 +87,8 @@ impl Place {
                     .collect()
             }
             None => {
-                let objects: Vec<_> = self
-                    .staging
-                    .store
-                    .objects
-                    .list(None)
-                    .try_collect()
-                    .await
-                    .unwrap();
-                objects
-                    .into_iter()
-                    .map(|object| object.location.to_string())
-                    .collect()
+                let ids = self.staging.store.ids().await.unwrap();
+                ids.iter().map(|id| id.path().to_string()).collect()
             }
         }
     }

@@ -16,8 +16,9 @@ use futures::TryStreamExt;
 
 use super::NONE;
 use super::keys::KeyIndex;
-use super::memory::{RetainedBytes, bytes_of};
+use super::memory::bytes_of;
 use crate::error::Error;
+use crate::model::RetainedBytes;
 
 /// Rows of the spine that are indexed between two looks at the memory in use.
 const STEP_ROWS: usize = if cfg!(test) { 3 } else { 64 * 1024 };

@@ -12,13 +12,14 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 
-use super::memory::{RetainedBytes, bytes_of};
+use super::memory::bytes_of;
 use super::metrics::ViewMetrics;
 use super::spine::Slots;
 use super::ties::check_fetched;
 use super::winners::Winners;
 use super::{FetchColumns, FetchRows, NONE};
 use crate::error::Error;
+use crate::model::RetainedBytes;
 use crate::model::RowAddress;
 
 /// What one view adds to the output.

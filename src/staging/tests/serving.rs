@@ -1,12 +1,10 @@
 //! What comes back, to whom, and from what damage.
 
-use std::path::Path as FilePath;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use bytesize::ByteSize;
-use object_store::ObjectStoreExt;
-use object_store::path::Path;
 
 use super::{Place, TTL, alice, put, put_numbers, reason};
 use crate::error::ErrorKind;
@@ -110,19 +108,10 @@ async fn anothers_upload_looks_unknown() {
 
 #[tokio::test]
 async fn torn_and_damaged_uploads_are_errors() {
-    let place = Place::memory(ByteSize::mib(1));
+    let place = Place::directory(ByteSize::mib(1));
     let upload = put_numbers(&place.staging, 100).await.unwrap();
-    let path = WellFormed::parse(&upload.id.0).unwrap().path();
-    let whole = place
-        .staging
-        .store
-        .objects
-        .get(&path)
-        .await
-        .unwrap()
-        .bytes()
-        .await
-        .unwrap();
+    let file = file(&place, &WellFormed::parse(&upload.id.0).unwrap());
+    let whole = std::fs::read(&file).unwrap();
     let mut damaged: Vec<_> = (0..whole.len())
         .map(|length| whole[..length].to_vec())
         .collect();
@@ -134,7 +123,7 @@ async fn torn_and_damaged_uploads_are_errors() {
         damaged.push(flipped);
     }
     for bytes in damaged {
-        overwrite(&place, &path, bytes).await;
+        std::fs::write(&file, bytes).unwrap();
         let error = place.staging.open(&alice(), &upload.id).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
         assert!(
@@ -144,7 +133,7 @@ async fn torn_and_damaged_uploads_are_errors() {
             "{error}"
         );
     }
-    overwrite(&place, &path, whole.to_vec()).await;
+    std::fs::write(&file, whole).unwrap();
     assert!(place.staging.open(&alice(), &upload.id).await.is_ok());
 }
 
@@ -153,14 +142,9 @@ async fn torn_and_damaged_uploads_are_errors() {
 async fn an_upload_cannot_be_given_a_longer_life() {
     let place = Place::directory(ByteSize::mib(1));
     let upload = put_numbers(&place.staging, 100).await.unwrap();
-    let directory = place.directory.as_ref().unwrap().path();
     let longer = WellFormed::random(upload.expires_at + TTL).unwrap();
-    let file = |name: &Path| FilePath::new(directory).join(name.as_ref());
-    std::fs::rename(
-        file(&WellFormed::parse(&upload.id.0).unwrap().path()),
-        file(&longer.path()),
-    )
-    .unwrap();
+    let shorter = WellFormed::parse(&upload.id.0).unwrap();
+    std::fs::rename(file(&place, &shorter), file(&place, &longer)).unwrap();
     assert!(
         place
             .staging
@@ -170,12 +154,8 @@ async fn an_upload_cannot_be_given_a_longer_life() {
     );
 }
 
-async fn overwrite(place: &Place, path: &Path, bytes: Vec<u8>) {
-    place
-        .staging
-        .store
-        .objects
-        .put(path, bytes.into())
-        .await
-        .unwrap();
+/// Where an upload's object lies.
+fn file(place: &Place, id: &WellFormed) -> PathBuf {
+    let directory = place.directory.as_ref().unwrap().path();
+    directory.join(id.path().as_ref())
 }
