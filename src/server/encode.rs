@@ -14,7 +14,7 @@ use arrow_flight::{FlightData, SchemaAsIpc};
 use arrow_ipc::writer::{CompressionContext, DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
-pub(crate) use encoding::Encoding;
+pub use encoding::Encoding;
 
 use crate::error::{Error, Result};
 
@@ -22,7 +22,10 @@ use crate::error::{Error, Result};
 const TARGET_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// The schema, also where no batch follows, then the batches in messages of about 2 MiB.
-pub(crate) fn flight_data<E>(
+///
+/// # Errors
+/// Those of the batches, and [`Error::Arrow`] for a batch that is not of the schema.
+pub fn flight_data<E>(
     encoding: &Encoding,
     schema: SchemaRef,
     batches: impl Stream<Item = Result<RecordBatch, E>> + Send + 'static,

@@ -15,7 +15,7 @@ mod do_action;
 mod do_exchange;
 mod do_get;
 mod do_put;
-mod encode;
+pub mod encode;
 mod feast;
 mod flight;
 mod historical;

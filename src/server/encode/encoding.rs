@@ -11,14 +11,14 @@ const HEADER: &str = "x-murre-compression";
 
 /// The encoding of one answer; the default is uncompressed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Encoding(Option<CompressionType>);
+pub struct Encoding(Option<CompressionType>);
 
 impl Encoding {
     /// What the headers of a call ask for.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] for a codec that is not known here.
-    pub(crate) fn asked_by(headers: &MetadataMap) -> Result<Self> {
+    pub fn asked_by(headers: &MetadataMap) -> Result<Self> {
         match headers.get(HEADER).map(|value| value.as_bytes()) {
             None => Ok(Self(None)),
             Some(b"lz4") => Ok(Self(Some(CompressionType::LZ4_FRAME))),
