@@ -32,7 +32,8 @@ from pyiceberg.types import LongType, StringType
 BUCKETS = 16
 FILES_A_BUCKET = 3
 GROUP_ROWS = 128 * 1024
-PAGE_ROWS = 2 * 1024
+PAGE_ROWS = 1024
+DICTIONARY_BYTES = 32 * 1024
 
 
 def scratch_file(scratch: Path, bucket: int) -> Path:
@@ -94,9 +95,10 @@ def write_file(table: Table, view: View, bucket: int, rows: pa.Table, order: pa.
     schema = with_field_ids(table, rows.schema)
     sorted_by = [(name, "ascending") for name in (view.key, "event_timestamp", "created")]
     options = {
-        "compression": "zstd",
+        "compression": "snappy",
         "write_page_index": True,
         "max_rows_per_page": PAGE_ROWS,
+        "dictionary_pagesize_limit": DICTIONARY_BYTES,
         "sorting_columns": pq.SortingColumn.from_ordering(schema, sorted_by),
     }
     with pq.ParquetWriter(path, schema, **options) as writer:

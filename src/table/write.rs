@@ -336,7 +336,7 @@ fn file_builder(table: &Table, style: FileStyle, rows: usize) -> Result<FileBuil
         DefaultFileNameGenerator::new(Uuid::new_v4().to_string(), None, DataFileFormat::Parquet);
     Ok(RollingFileWriterBuilder::new(
         ParquetWriterBuilder::new(
-            style.properties(rows),
+            style.properties(metadata.properties(), rows),
             Arc::clone(metadata.current_schema()),
         ),
         FILE_BYTES,

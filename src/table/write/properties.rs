@@ -1,6 +1,8 @@
-//! Settings of Parquet files.
+//! Settings of Parquet files (docs/adr/0013).
 
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use std::collections::HashMap;
+
+use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
@@ -9,7 +11,13 @@ use crate::table::online::{CREATED_TIMESTAMP, ENTITY_KEY, EVENT_TIMESTAMP, WRITE
 const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// Small pages, because point-in-time joins fetch few rows of many, and a key of an online table that is not in memory is
 /// looked up by the pages that can hold it.
-const PAGE_ROWS: usize = 2 * 1024;
+const PAGE_ROWS: usize = 1024;
+/// Reading any page takes the dictionary too, and that of a whole row group's doubles is a MiB: columns of many values go
+/// without.
+const DICTIONARY_BYTES: usize = 32 * 1024;
+/// A table's own compression, and the level of it.
+const CODEC: &str = "write.parquet.compression-codec";
+const LEVEL: &str = "write.parquet.compression-level";
 
 /// What a file is read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,26 +31,41 @@ pub enum FileStyle {
 impl FileStyle {
     /// Page index on (the default). Statistics are never truncated: iceberg 0.10.1 skips row groups with inexact
     /// statistics when it computes a file's bounds, so a truncated one would leave the bounds too narrow and hide rows.
-    pub(super) fn properties(self, rows: usize) -> WriterProperties {
+    pub(super) fn properties(
+        self,
+        table: &HashMap<String, String>,
+        rows: usize,
+    ) -> WriterProperties {
         let properties = WriterProperties::builder()
-            .set_compression(self.compression())
+            .set_compression(compression(table))
             .set_statistics_truncate_length(None)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_data_page_row_count_limit(PAGE_ROWS);
+            .set_data_page_row_count_limit(PAGE_ROWS)
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES);
         match self {
             Self::Scanned => properties,
             Self::LookedUp => looked_up(properties, rows),
         }
         .build()
     }
+}
 
-    /// A bucket is loaded while somebody waits: short chunks of many columns, for which setting zstd up takes longer than
-    /// decoding does.
-    fn compression(self) -> Compression {
-        match self {
-            Self::Scanned => Compression::ZSTD(ZstdLevel::default()),
-            Self::LookedUp => Compression::SNAPPY,
+/// What the table's properties ask for; Snappy where they ask for nothing: pages are short, and setting zstd up for each takes
+/// longer than decoding it.
+fn compression(table: &HashMap<String, String>) -> Compression {
+    let level = table.get(LEVEL).and_then(|level| level.parse::<i32>().ok());
+    match table.get(CODEC).map(String::as_str) {
+        Some("zstd") => {
+            let level = level.and_then(|level| ZstdLevel::try_new(level).ok());
+            Compression::ZSTD(level.unwrap_or_default())
         }
+        Some("gzip") => {
+            let level = level.and_then(|level| GzipLevel::try_new(level.try_into().ok()?).ok());
+            Compression::GZIP(level.unwrap_or_default())
+        }
+        Some("lz4") => Compression::LZ4_RAW,
+        Some("uncompressed") => Compression::UNCOMPRESSED,
+        _ => Compression::SNAPPY,
     }
 }
 
@@ -61,4 +84,32 @@ fn looked_up(properties: WriterPropertiesBuilder, rows: usize) -> WriterProperti
             .set_column_dictionary_enabled(ColumnPath::from(column), false)
             .set_column_encoding(ColumnPath::from(column), Encoding::DELTA_BINARY_PACKED)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(&[], Compression::SNAPPY)]
+    #[case(&[(CODEC, "zstd")], Compression::ZSTD(ZstdLevel::default()))]
+    #[case(&[(CODEC, "zstd"), (LEVEL, "7")], Compression::ZSTD(ZstdLevel::try_new(7).unwrap()))]
+    #[case(&[(CODEC, "zstd"), (LEVEL, "900")], Compression::ZSTD(ZstdLevel::default()))]
+    #[case(&[(CODEC, "gzip"), (LEVEL, "2")], Compression::GZIP(GzipLevel::try_new(2).unwrap()))]
+    #[case(&[(CODEC, "uncompressed")], Compression::UNCOMPRESSED)]
+    #[case(&[(CODEC, "brotli")], Compression::SNAPPY)]
+    fn files_are_compressed_as_the_table_says(
+        #[case] properties: &[(&str, &str)],
+        #[case] expected: Compression,
+    ) {
+        let properties = properties
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        assert_eq!(compression(&properties), expected);
+        let written = FileStyle::Scanned.properties(&properties, 10);
+        assert_eq!(written.compression(&ColumnPath::from("any")), expected);
+    }
 }
