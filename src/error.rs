@@ -495,6 +495,14 @@ impl Error {
         }
     }
 
+    /// When it is worth asking again, if that is known.
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
+        match self.root() {
+            Self::Busy { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
     /// An [`Error::InvalidRequest`].
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::InvalidRequest {

@@ -9,6 +9,7 @@ mod defined;
 mod failure;
 mod rest;
 mod sql;
+mod sql_commit;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -31,7 +32,9 @@ pub use defined::CatalogHandle;
 pub(crate) use failure::{pass_over, table_error};
 pub(crate) use sql::sqlite_path;
 
+use commit::TableCommitter;
 use defined::Defined;
+use sql_commit::Pools;
 
 /// After this, a catalog that was asked to open or to show a table counts as unavailable.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -43,16 +46,23 @@ pub struct Catalogs(Arc<Known>);
 struct Known {
     configured: BTreeMap<String, Entry>,
     defined: Defined,
-    pools: commit::Pools,
+    pools: Pools,
 }
 
 /// One catalog, opened or not.
 struct Entry {
     /// pyiceberg's name of it, which rows of a SQL catalog carry.
     name: String,
-    /// Absent for catalogs that were handed in open.
-    config: Option<CatalogConfig>,
-    opened: OnceCell<Arc<dyn Catalog>>,
+    config: CatalogConfig,
+    opened: OnceCell<Opened>,
+}
+
+/// What a catalog is read through, and what commits to its tables.
+#[derive(Clone)]
+struct Opened {
+    catalog: Arc<dyn Catalog>,
+    /// Absent where tables cannot be changed.
+    committer: Option<Arc<dyn TableCommitter>>,
 }
 
 /// Whether opening may create what is not there.
@@ -66,25 +76,20 @@ impl Entry {
     fn new(name: &str, config: CatalogConfig) -> Self {
         Self {
             name: name.to_owned(),
-            config: Some(config),
+            config,
             opened: OnceCell::new(),
         }
     }
 
-    async fn open(&self, missing: Missing) -> Result<Arc<dyn Catalog>> {
+    async fn open(&self, missing: Missing, pools: &Pools) -> Result<Opened> {
+        let (name, config) = (&self.name, &self.config);
         let opened = self.opened.get_or_try_init(|| async {
-            let config = self
-                .config
-                .as_ref()
-                .expect("a catalog without configuration was handed in open");
             match config.kind {
-                CatalogType::Sql => {
-                    in_time(&self.name, sql::open(&self.name, config, missing)).await
-                }
-                CatalogType::Rest => rest::open(&self.name, config).await,
+                CatalogType::Sql => in_time(name, sql::open(name, config, missing, pools)).await,
+                CatalogType::Rest => rest::open(name, config).await,
             }
         });
-        Ok(Arc::clone(opened.await?))
+        Ok(opened.await?.clone())
     }
 }
 
@@ -108,23 +113,11 @@ impl Catalogs {
         Ok(Self::new(entries))
     }
 
-    /// Catalogs that somebody else opened.
-    pub fn from_opened(catalogs: impl IntoIterator<Item = (String, Arc<dyn Catalog>)>) -> Self {
-        Self::new(catalogs.into_iter().map(|(name, catalog)| {
-            let entry = Entry {
-                name: name.clone(),
-                config: None,
-                opened: OnceCell::new_with(Some(catalog)),
-            };
-            (name, entry)
-        }))
-    }
-
     fn new(configured: impl IntoIterator<Item = (String, Entry)>) -> Self {
         Self(Arc::new(Known {
             configured: configured.into_iter().collect(),
             defined: Defined::default(),
-            pools: commit::Pools::default(),
+            pools: Pools::default(),
         }))
     }
 
@@ -153,7 +146,7 @@ impl Catalogs {
     /// [`Error::InvalidRequest`] for a name that is not configured, [`Error::CatalogUnavailable`] if it cannot be
     /// opened; the next call tries again. A database file that does not exist is not created.
     pub async fn get(&self, name: &str) -> Result<Arc<dyn Catalog>> {
-        self.open(name, Missing::Refuse).await
+        Ok(self.open(name, Missing::Refuse).await?.catalog)
     }
 
     /// Like [`Catalogs::get`], but creates a database file and its folder where there is none.
@@ -161,7 +154,20 @@ impl Catalogs {
     /// # Errors
     /// As [`Catalogs::get`].
     pub async fn get_or_create(&self, name: &str) -> Result<Arc<dyn Catalog>> {
-        self.open(name, Missing::Create).await
+        Ok(self.open(name, Missing::Create).await?.catalog)
+    }
+
+    /// What commits to tables of the catalog of that name. Opens it, as [`Catalogs::get`] does.
+    ///
+    /// # Errors
+    /// As [`Catalogs::get`]; [`Error::Unsupported`] for back ends that have none.
+    pub async fn committer(&self, name: &str) -> Result<Arc<dyn TableCommitter>> {
+        let opened = self.open(name, Missing::Refuse).await?;
+        opened.committer.ok_or_else(|| Error::Unsupported {
+            what: format!(
+                "changing tables of catalog `{name}`, which is not of type `sql`, in this way"
+            ),
+        })
     }
 
     /// The table as its catalog knows it at this moment.
@@ -179,22 +185,25 @@ impl Catalogs {
         .await
     }
 
-    async fn open(&self, name: &str, missing: Missing) -> Result<Arc<dyn Catalog>> {
+    async fn open(&self, name: &str, missing: Missing) -> Result<Opened> {
+        let pools = &self.0.pools;
         if let Some(entry) = self.0.configured.get(name) {
-            return entry.open(missing).await;
+            return entry.open(missing, pools).await;
         }
         match self.0.defined.get(name) {
-            Some(entry) => entry.open(missing).await,
+            Some(entry) => entry.open(missing, pools).await,
             None => Err(self.unknown(name)),
         }
     }
 
-    /// pyiceberg's name of a catalog, and its settings unless it was handed in open.
-    fn settings(&self, name: &str) -> Result<(String, Option<CatalogConfig>)> {
-        let of = |entry: &Entry| (entry.name.clone(), entry.config.clone());
-        let configured = self.0.configured.get(name).map(of);
+    fn config(&self, name: &str) -> Result<CatalogConfig> {
+        let configured = self
+            .0
+            .configured
+            .get(name)
+            .map(|entry| entry.config.clone());
         configured
-            .or_else(|| self.0.defined.get(name).map(|entry| of(&entry)))
+            .or_else(|| self.0.defined.get(name).map(|entry| entry.config.clone()))
             .ok_or_else(|| self.unknown(name))
     }
 
@@ -230,8 +239,7 @@ impl Catalogs {
     /// # Errors
     /// [`Error::CatalogUnavailable`].
     pub(crate) async fn new_location(&self, name: &TableName) -> Result<Option<String>> {
-        let (_, config) = self.settings(&name.catalog)?;
-        let Some(warehouse) = config.as_ref().and_then(sql::warehouse) else {
+        let Some(warehouse) = sql::warehouse(&self.config(&name.catalog)?) else {
             return Ok(None);
         };
         let namespace = identifier(name)?.namespace;

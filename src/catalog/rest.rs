@@ -8,13 +8,13 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iceberg::{Catalog, CatalogBuilder};
+use iceberg::CatalogBuilder;
 use iceberg_catalog_rest::{
     REST_CATALOG_PROP_DISABLE_HEADER_REDACTION, REST_CATALOG_PROP_URI, REST_CATALOG_PROP_WAREHOUSE,
     RestCatalogBuilder,
 };
 
-use super::CatalogConfig;
+use super::{CatalogConfig, Opened};
 use crate::error::{Error, Result};
 use crate::storage;
 
@@ -39,7 +39,7 @@ pub(super) fn faults(config: &CatalogConfig) -> Vec<(&'static str, String)> {
 }
 
 /// Asks the server nothing yet.
-pub(super) async fn open(name: &str, config: &CatalogConfig) -> Result<Arc<dyn Catalog>> {
+pub(super) async fn open(name: &str, config: &CatalogConfig) -> Result<Opened> {
     let unavailable = |message: String| Error::CatalogUnavailable {
         catalog: name.to_owned(),
         message,
@@ -55,7 +55,10 @@ pub(super) async fn open(name: &str, config: &CatalogConfig) -> Result<Arc<dyn C
         .load(name, properties(config))
         .await
         .map_err(|error| unavailable(error.message().to_owned()))?;
-    Ok(Arc::new(catalog))
+    Ok(Opened {
+        catalog: Arc::new(catalog),
+        committer: None,
+    })
 }
 
 fn properties(config: &CatalogConfig) -> HashMap<String, String> {

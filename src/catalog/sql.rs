@@ -10,12 +10,13 @@ use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use iceberg::{Catalog, CatalogBuilder};
+use iceberg::CatalogBuilder;
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalogBuilder};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
-use super::{CatalogConfig, CatalogType, Missing, redacted_uri};
+use super::sql_commit::{Pools, SqlCommitter};
+use super::{CatalogConfig, CatalogType, Missing, Opened, redacted_uri};
 use crate::error::{Error, Result};
 use crate::storage;
 
@@ -67,7 +68,8 @@ pub(super) async fn open(
     name: &str,
     config: &CatalogConfig,
     missing: Missing,
-) -> Result<Arc<dyn Catalog>> {
+    pools: &Pools,
+) -> Result<Opened> {
     let unavailable = |message: String| Error::CatalogUnavailable {
         catalog: name.to_owned(),
         message,
@@ -89,13 +91,15 @@ pub(super) async fn open(
             let cause = outage(&error).unwrap_or_else(|| error.to_string());
             unavailable(format!("database `{}`: {cause}", database.shown()))
         })?;
-    Ok(Arc::new(catalog))
-}
-
-/// The driver's URL of a database that should exist; `None` for faulty settings.
-pub(super) fn existing_database(config: &CatalogConfig) -> Option<String> {
-    let database = Database::parse(&config.uri).ok()?;
-    Some(database.driver_uri(Missing::Refuse))
+    let pool = pools.of(&database.driver_uri(Missing::Refuse));
+    let committer = SqlCommitter {
+        catalog: name.to_owned(),
+        pool: pool.map_err(|error| unavailable(error.to_string()))?,
+    };
+    Ok(Opened {
+        catalog: Arc::new(catalog),
+        committer: Some(Arc::new(committer)),
+    })
 }
 
 /// The database driver's words, if it is what failed.

@@ -70,7 +70,7 @@ impl Ingest {
         rows: Rows,
     ) -> Result<WriteOutcome> {
         let catalogs = self.tables.catalogs();
-        let committer = catalogs.committer(name);
+        let committer = catalogs.committer(&name.catalog).await;
         let key = write.request.idempotency_key.clone();
         if let (Err(error), true) = (&committer, key.is_some()) {
             return Err(Error::Unsupported {

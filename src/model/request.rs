@@ -127,7 +127,7 @@ pub enum EntitySource {
 }
 
 /// The state of one table that a ticket holds on to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TablePin {
     /// Snapshot, or `None` where the table had none yet.
     pub snapshot: Option<SnapshotId>,

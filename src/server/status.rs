@@ -1,11 +1,13 @@
 //! Errors on the wire: the only place that turns an [`Error`] into a gRPC status, and the only one that logs it.
 //!
 //! Kinds become codes; codes tell a client what to do (only `UNAVAILABLE` invites a retry). The message of an
-//! internal error stays here, with the request id that the client is shown.
+//! internal error stays here, with the request id that the client is shown. Where waiting helps, `google.rpc.RetryInfo` in
+//! `grpc-status-details-bin` says how long.
 
 use std::error::Error as _;
 
 use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind};
@@ -25,7 +27,13 @@ pub(crate) fn of(error: &Error, request_id: Uuid) -> Status {
     }
     let message = error.to_string();
     tracing::debug!(%request_id, ?code, error = message, "request refused");
-    Status::new(code, shortened(message))
+    match error.retry_after() {
+        Some(wait) => {
+            let details = ErrorDetails::with_retry_info(Some(wait));
+            Status::with_error_details(code, shortened(message), details)
+        }
+        None => Status::new(code, shortened(message)),
+    }
 }
 
 /// An RPC of Flight that this server does not offer.
@@ -86,6 +94,8 @@ pub(super) fn encoded_bytes(c: char) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rstest::rstest;
 
     use super::*;
@@ -119,6 +129,19 @@ mod tests {
             status.message(),
             "historical.features: expected at least one `view:feature`"
         );
+    }
+
+    #[test]
+    fn a_busy_server_says_when_to_come_back() {
+        let retry_after = Duration::from_secs(60);
+        let busy = Error::Busy {
+            running: 2,
+            waiting: 3,
+            retry_after,
+        };
+        let told = |status: &Status| status.get_details_retry_info()?.retry_delay;
+        assert_eq!(told(&status(busy)), Some(retry_after));
+        assert_eq!(told(&status(Error::invalid("field", "is wrong"))), None);
     }
 
     #[test]

@@ -171,7 +171,7 @@ pub async fn drop_if_unchanged(
     name: &TableName,
     created: &Table,
 ) -> Result<()> {
-    if let Ok(committer) = catalogs.committer(name) {
+    if let Ok(committer) = catalogs.committer(&name.catalog).await {
         committer.drop_unchanged(created).await?;
         return Ok(());
     }
@@ -195,7 +195,7 @@ pub async fn drop_table(
     name: &TableName,
     table: &Table,
 ) -> Result<Option<Table>> {
-    let committer = catalogs.committer(name)?;
+    let committer = catalogs.committer(&name.catalog).await?;
     for attempt in 0..CONFLICTS {
         let now = match catalogs.load_table(name).await {
             Ok(now) if now.metadata().uuid() == table.metadata().uuid() => now,

@@ -280,7 +280,7 @@ fn manifest_weight(contents: &ManifestContents) -> u32 {
 }
 
 /// Counts files that the index shares with manifests again: it keeps them alive by itself.
-fn index_weight(index: &FileIndex) -> u32 {
+pub(super) fn index_weight(index: &FileIndex) -> u32 {
     let files: usize = index
         .files
         .iter()

@@ -31,6 +31,7 @@ pub mod layout;
 mod manifests;
 pub mod online;
 pub mod parquet;
+mod pins;
 pub mod read;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ pub use files::{FileEntry, FileIndex};
 pub use layout::{KeyFilter, ScanFilter, SortedKeys};
 use manifests::ManifestCache;
 use parquet::{ParquetFiles, ParquetSource};
+use pins::Pins;
 use read::FieldIds;
 pub use read::{FileCache, FileStore, Keep};
 
@@ -79,6 +81,7 @@ pub struct Tables {
     catalogs: Catalogs,
     manifests: ManifestCache,
     parquet: ParquetFiles,
+    pins: Pins,
     rules: Option<SourceRules>,
 }
 
@@ -86,11 +89,13 @@ impl Tables {
     /// Tables of `catalogs`, with an empty cache.
     pub fn new(catalogs: Catalogs, config: TableCacheConfig) -> Self {
         let for_parquet = config.size.as_u64() / 4;
-        let for_manifests = config.size.as_u64() - for_parquet;
+        let for_pins = config.size.as_u64() / 8;
+        let for_manifests = config.size.as_u64() - for_parquet - for_pins;
         Self {
             catalogs,
             manifests: ManifestCache::new(for_manifests, config.manifest_concurrency),
             parquet: ParquetFiles::new(for_parquet, config.manifest_concurrency),
+            pins: Pins::new(for_pins),
             rules: None,
         }
     }
@@ -106,15 +111,22 @@ impl Tables {
         &self.catalogs
     }
 
-    /// Fixes the state of a table: the newest, which the catalog is asked for each time, or that of an earlier pin.
+    /// Fixes the state of a table: the newest, which the catalog is asked for each time, or that of an earlier pin, which is
+    /// answered from memory if this server made it within the last minutes. So what was planned goes on while a catalog is
+    /// down.
     ///
     /// # Errors
     /// [`Error::TableNotFound`]; [`Error::CatalogUnavailable`]; [`Error::SnapshotNotFound`] if an earlier pin's
     /// snapshot has expired; [`Error::FileNotFound`] if a metadata file is missing; [`Error::Unsupported`] if a live
     /// file is of a kind that cannot be read.
     pub async fn pin(&self, name: &TableName, pin: Option<TablePin>) -> Result<PinnedTable> {
+        if let Some(known) = pin.and_then(|pin| self.pins.get(name, pin)) {
+            return Ok(known);
+        }
         let table = self.catalogs.load_table(name).await?;
-        self.pin_loaded(name, &table, pin).await
+        let pinned = self.pin_loaded(name, &table, pin).await?;
+        self.pins.keep(&pinned);
+        Ok(pinned)
     }
 
     /// The same for a table that the catalog has just shown.

@@ -241,8 +241,13 @@ async fn an_expired_snapshot_is_not_found() {
 
     fixture.add(batch(&[(2, 2)])).await;
     expire_all_but_newest(&fixture).await;
-    let error = fixture
-        .tables
+    let known = fixture.tables.pin(&fixture.name, Some(old)).await;
+    assert!(known.is_ok(), "it was pinned a moment ago");
+    let other_server = Tables::new(
+        fixture.tables.catalogs().clone(),
+        TableCacheConfig::default(),
+    );
+    let error = other_server
         .pin(&fixture.name, Some(old))
         .await
         .unwrap_err();
@@ -338,8 +343,10 @@ async fn a_failed_read_is_not_remembered() {
 }
 
 #[tokio::test]
-async fn a_catalog_that_vanished_is_unavailable() {
+async fn a_catalog_that_vanished_is_unavailable_but_pins_go_on() {
     let fixture = Fixture::with_table(vec![]).await;
+    fixture.add(batch(&[(1, 10)])).await;
+    let pin = fixture.pin().await.pin();
     std::fs::write(
         fixture.folder.path().join("catalog.db"),
         "gone".repeat(4096),
@@ -350,6 +357,8 @@ async fn a_catalog_that_vanished_is_unavailable() {
         matches!(&error, Error::CatalogUnavailable { catalog, .. } if catalog == "default"),
         "{error}"
     );
+    let pinned = fixture.tables.pin(&fixture.name, Some(pin)).await.unwrap();
+    assert_eq!(pinned.files().record_count(), 1);
 }
 
 async fn pin_with(format: DataFileFormat, content: DataContentType) -> Error {

@@ -100,8 +100,8 @@ impl Ingest {
         };
         let table = features.layout.table_name(&project, &view);
         let catalogs = self.tables.catalogs();
-        catalogs.committer(&table)?;
         catalogs.get_or_create(&table.catalog).await?;
+        catalogs.committer(&table.catalog).await?;
         Ok(Owner {
             project,
             view,

@@ -73,7 +73,7 @@ pub(super) async fn commit_change_on(
     mut known: Option<Table>,
     mut plan: impl FnMut(&Table) -> Result<Change> + Send,
 ) -> Result<Committed> {
-    let committer = catalogs.committer(name)?;
+    let committer = catalogs.committer(&name.catalog).await?;
     for attempt in 0..CONFLICTS {
         let base = match known.take() {
             Some(known) => known,

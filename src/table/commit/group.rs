@@ -95,7 +95,7 @@ impl GroupCommit {
     /// As [`super::commit_change`]. The files may be deleted after [`Error::CommitConflict`] and
     /// [`Error::Unsupported`] only.
     pub async fn commit(&self, name: &TableName, submission: Submission) -> Result<Receipt> {
-        self.catalogs.committer(name)?;
+        self.catalogs.committer(&name.catalog).await?;
         let (answer, answered) = oneshot::channel();
         self.enqueue(name, Waiting { submission, answer });
         answered.await.map_err(|_| Error::CatalogUnavailable {

@@ -36,7 +36,7 @@ impl Replacement {
     /// # Errors
     /// [`Error::Unsupported`] for catalogs where this cannot be done.
     pub async fn new(catalogs: &Catalogs, name: &TableName, columns: &ArrowSchema) -> Result<Self> {
-        catalogs.committer(name)?;
+        catalogs.committer(&name.catalog).await?;
         let base = catalogs.load_table(name).await?;
         let updates = column_updates(base.metadata(), columns)?;
         let metadata = staged(&base, updates.clone())?;

@@ -68,7 +68,7 @@ async fn append_and_break(committed_before: bool) -> (Result<Option<Committed>>,
     let table = new_table(&catalogs, &name).await;
     let change = one_row(&table).await;
     let committer = Breaking {
-        inner: catalogs.committer(&name).unwrap(),
+        inner: catalogs.committer(&name.catalog).await.unwrap(),
         committed_before,
     };
     let writer = Writer {

@@ -1,0 +1,143 @@
+//! Commits to pyiceberg's SQL catalog: compare and swap of the metadata location, as both libraries do it.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use iceberg::table::Table;
+use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
+use sqlx::AnyPool;
+use sqlx::any::AnyPoolOptions;
+
+use super::commit::{
+    Outcome, TableCommitter, delete_quietly, next_location, staged, with_metadata,
+};
+use crate::error::{Error, Result};
+
+/// Connections to one database that commits are made over.
+const CONNECTIONS: u32 = 4;
+/// After this, a database that gives no connection counts as unavailable.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Open connections by the database's URL, which may hold a password.
+#[derive(Default)]
+pub(super) struct Pools(Mutex<HashMap<String, AnyPool>>);
+
+impl Pools {
+    pub(super) fn of(&self, url: &str) -> Result<AnyPool, sqlx::Error> {
+        let mut pools = self.0.lock().expect("no holder panics");
+        if let Some(pool) = pools.get(url) {
+            return Ok(pool.clone());
+        }
+        sqlx::any::install_default_drivers();
+        let pool = AnyPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(CONNECT_LIMIT)
+            .connect_lazy(url)?;
+        pools.insert(url.to_owned(), pool.clone());
+        Ok(pool)
+    }
+}
+
+/// By compare and swap of the metadata location, as the SQL catalogs of both libraries do.
+pub(super) struct SqlCommitter {
+    /// pyiceberg's name of it.
+    pub(super) catalog: String,
+    pub(super) pool: AnyPool,
+}
+
+/// Numbered placeholders are understood by SQLite and PostgreSQL alike.
+const SWAP: &str = "UPDATE iceberg_tables SET metadata_location = $1, previous_metadata_location = $2 \
+     WHERE catalog_name = $3 AND table_namespace = $4 AND table_name = $5 AND metadata_location = $2";
+
+const DROP: &str = "DELETE FROM iceberg_tables \
+     WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3 AND metadata_location = $4";
+
+#[async_trait]
+impl TableCommitter for SqlCommitter {
+    async fn commit(
+        &self,
+        base: &Table,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<Outcome> {
+        if requirements
+            .iter()
+            .any(|requirement| requirement.check(Some(base.metadata())).is_err())
+        {
+            return Ok(Outcome::Conflict);
+        }
+        let old = base
+            .metadata_location_result()
+            .map_err(Error::iceberg("commit"))?;
+        let metadata = staged(base, updates)?;
+        let new = next_location(old, &metadata)?;
+        metadata
+            .write_to(base.file_io(), &new)
+            .await
+            .map_err(Error::iceberg("write table metadata"))?;
+        let new = new.to_string();
+        let committed = with_metadata(base, metadata, Some(&new))?;
+        let outcome = self.swap(base.identifier(), old, &new, committed).await;
+        if matches!(outcome, Ok(Outcome::Conflict) | Err(_)) {
+            delete_quietly(base.file_io(), std::slice::from_ref(&new)).await;
+        }
+        outcome
+    }
+
+    async fn drop_unchanged(&self, base: &Table) -> Result<bool> {
+        let location = base
+            .metadata_location_result()
+            .map_err(Error::iceberg("drop table"))?;
+        let dropped = sqlx::query(DROP)
+            .bind(&self.catalog)
+            .bind(stored(base.identifier().namespace()))
+            .bind(base.identifier().name())
+            .bind(location)
+            .execute(&self.pool)
+            .await;
+        let dropped = dropped.map_err(|error| self.unavailable(&error))?;
+        Ok(dropped.rows_affected() == 1)
+    }
+}
+
+impl SqlCommitter {
+    async fn swap(
+        &self,
+        table: &TableIdent,
+        old: &str,
+        new: &str,
+        committed: Table,
+    ) -> Result<Outcome> {
+        let connection = self.pool.acquire().await;
+        let mut connection = connection.map_err(|error| self.unavailable(&error))?;
+        let swapped = sqlx::query(SWAP)
+            .bind(new)
+            .bind(old)
+            .bind(&self.catalog)
+            .bind(stored(table.namespace()))
+            .bind(table.name())
+            .execute(&mut *connection)
+            .await;
+        match swapped {
+            Ok(done) if done.rows_affected() == 1 => Ok(Outcome::Committed(Box::new(committed))),
+            Ok(_) => Ok(Outcome::Conflict),
+            // The database answered that it did not do it.
+            Err(error @ sqlx::Error::Database(_)) => Err(self.unavailable(&error)),
+            Err(error) => Ok(Outcome::Unknown(error.to_string())),
+        }
+    }
+
+    fn unavailable(&self, error: &sqlx::Error) -> Error {
+        Error::CatalogUnavailable {
+            catalog: self.catalog.clone(),
+            message: error.to_string(),
+        }
+    }
+}
+
+/// A namespace as rows of the catalog have it.
+fn stored(namespace: &NamespaceIdent) -> String {
+    namespace.join(".")
+}
