@@ -111,19 +111,21 @@ impl Tables {
         &self.catalogs
     }
 
-    /// Fixes the state of a table: the newest, which the catalog is asked for each time, or that of an earlier pin, which is
-    /// answered from memory if this server made it within the last minutes. So what was planned goes on while a catalog is
-    /// down.
+    /// Fixes the state of a table: the newest, which the catalog is asked for each time, or that of an earlier pin. While the
+    /// catalog is down, a pin that was made here within the last minutes is answered from memory, so that what was planned
+    /// goes on.
     ///
     /// # Errors
     /// [`Error::TableNotFound`]; [`Error::CatalogUnavailable`]; [`Error::SnapshotNotFound`] if an earlier pin's
     /// snapshot has expired; [`Error::FileNotFound`] if a metadata file is missing; [`Error::Unsupported`] if a live
     /// file is of a kind that cannot be read.
     pub async fn pin(&self, name: &TableName, pin: Option<TablePin>) -> Result<PinnedTable> {
-        if let Some(known) = pin.and_then(|pin| self.pins.get(name, pin)) {
-            return Ok(known);
-        }
-        let table = self.catalogs.load_table(name).await?;
+        let table = match (self.catalogs.load_table(name).await, pin) {
+            (Err(outage @ Error::CatalogUnavailable { .. }), Some(pin)) => {
+                return self.pins.get(name, pin).ok_or(outage);
+            }
+            (loaded, _) => loaded?,
+        };
         let pinned = self.pin_loaded(name, &table, pin).await?;
         self.pins.keep(&pinned);
         Ok(pinned)

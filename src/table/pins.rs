@@ -9,7 +9,7 @@ use super::PinnedTable;
 use super::manifests::index_weight;
 use crate::model::{TableName, TablePin};
 
-/// Older pins ask the catalog again, which may say that the table is gone.
+/// Older pins are not answered: the table may be gone by then.
 const LIFETIME: Duration = Duration::from_secs(600);
 /// Of an entry besides its files.
 const ENTRY_BYTES: u32 = 1024;
