@@ -3,8 +3,8 @@
     MURRE_BIN=../target/release/murre uv run python bench/transport.py
 
 Murre's DoPut is the upload of an entity dataframe. Its DoGet joins that dataframe with a view that has no keys and one
-row, so that the answer is the dataframe and one more column: most of the time is transport. Both servers run in processes
-of their own over loopback; both keep every table they are sent; runs alternate, and figures are medians.
+row, so that the answer is the dataframe and one more column: most of the time is transport. Both servers run in
+processes of their own over loopback; both keep every table they are sent; runs alternate, and figures are medians.
 """
 
 from __future__ import annotations
