@@ -23,7 +23,7 @@ impl Staging {
     /// Deletes all expired uploads of the store, whichever server received them, and returns how many.
     ///
     /// # Errors
-    /// [`Error::StorageUnavailable`] or [`Error::Io`] if the store fails.
+    /// [`StorageUnavailable`](crate::error::Error::StorageUnavailable) or [`Io`](crate::error::Error::Io) if the store fails.
     pub async fn sweep(&self) -> Result<usize> {
         let now = self.now();
         let mut deleted = 0;
