@@ -70,13 +70,12 @@ impl Ingest {
         rows: Rows,
     ) -> Result<WriteOutcome> {
         let catalogs = self.tables.catalogs();
-        let committer = catalogs.committer(&name.catalog).await;
+        catalogs.get_or_create(&name.catalog).await?;
         let key = write.request.idempotency_key.clone();
-        if let (Err(error), true) = (&committer, key.is_some()) {
-            return Err(Error::Unsupported {
-                what: error.to_string(),
-            });
-        }
+        let can_change = match catalogs.committer(&name.catalog).await {
+            Err(Error::Unsupported { .. }) if key.is_none() => false,
+            committer => committer.map(|_| true)?,
+        };
         let (table, created) = self.source_table(write, name, &rows.schema).await?;
         if let Some(known) = key
             .as_ref()
@@ -90,7 +89,7 @@ impl Ingest {
             Some(created) => created.settle(files).await?,
             None => files?,
         };
-        if committer.is_err() || files.rows == 0 {
+        if !can_change || files.rows == 0 {
             let rows = self.append_files(name, &table, files).await?;
             return Ok(outcome(name.to_string(), rows));
         }

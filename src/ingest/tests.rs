@@ -33,18 +33,23 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A catalog with the table `demo.stats`.
-    async fn new() -> Self {
+    /// A catalog whose database is not there yet.
+    fn empty() -> Self {
         let folder = TempDir::new().unwrap();
         let catalogs = local(folder.path());
         let tables = Arc::new(Tables::new(catalogs, TableCacheConfig::default()));
         let rules = SourceRules::new(SourcesConfig::default(), true, None);
-        let fixture = Self {
+        Self {
             folder,
             ingest: Ingest::new(Arc::clone(&tables), rules),
             tables,
             name: TableName::parse("default", "demo.stats").unwrap(),
-        };
+        }
+    }
+
+    /// A catalog with the table `demo.stats`.
+    async fn new() -> Self {
+        let fixture = Self::empty();
         let new = NewTable {
             schema: stats_schema(),
             partition_by: vec![],

@@ -49,7 +49,10 @@ impl Lab {
     }
 
     async fn with(strategy: PartitionStrategy) -> Self {
-        let base = Fixture::new().await;
+        Self::over(Fixture::new().await, strategy)
+    }
+
+    fn over(base: Fixture, strategy: PartitionStrategy) -> Self {
         let view = FeatureView {
             name: "stats".to_owned(),
             join_keys: vec!["driver_id".to_owned()],

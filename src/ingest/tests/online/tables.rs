@@ -253,3 +253,14 @@ async fn offline_rows_make_the_batch_source_and_are_written_once() {
     assert_eq!(integers(&rows, "driver_id"), [0, 1, 2]);
     assert_eq!(integers(&rows, "ts").len(), 3);
 }
+
+#[tokio::test]
+async fn the_first_offline_write_makes_the_catalogs_database() {
+    let lab = Lab::over(Fixture::empty(), PartitionStrategy::EntityHash);
+    let request = WriteRequest {
+        to: WriteTarget::Offline,
+        ..keyed("k")
+    };
+    let written = lab.write(request, drivers(0..3)).await.unwrap();
+    assert_eq!((written.rows, written.snapshot.is_some()), (3, true));
+}
