@@ -15,30 +15,41 @@ const LIFETIME: Duration = Duration::from_secs(600);
 const ENTRY_BYTES: u32 = 1024;
 
 /// Pinned tables by name and pin, bounded in bytes.
-pub(super) struct Pins(Cache<(TableName, TablePin), PinnedTable>);
+pub(super) struct Pins(Cache<(TableName, TablePin), Kept>);
+
+#[derive(Clone)]
+struct Kept {
+    table: PinnedTable,
+    bytes: u32,
+}
 
 impl Pins {
     pub(super) fn new(size_bytes: u64) -> Self {
         let cache = Cache::builder()
             .max_capacity(size_bytes)
-            .weigher(|_, table: &PinnedTable| {
-                ENTRY_BYTES.saturating_add(index_weight(table.files()))
-            })
+            .weigher(|_, kept: &Kept| kept.bytes)
             .time_to_live(LIFETIME)
             .build();
         Self(cache)
     }
 
     pub(super) fn get(&self, name: &TableName, pin: TablePin) -> Option<PinnedTable> {
-        self.0.get(&(name.clone(), pin))
+        self.0.get(&(name.clone(), pin)).map(|kept| kept.table)
     }
 
     /// Keeps a pin that names a snapshot. That of an empty table could be mistaken for that of a later table of its name.
+    ///
+    /// A pin that is made again takes the place of the earlier one, whose storage credentials are older; the files are the
+    /// same, and are not weighed again.
     pub(super) fn keep(&self, table: &PinnedTable) {
-        if table.pin().snapshot.is_some() {
-            let key = (table.name().clone(), table.pin());
-            self.0.insert(key, table.clone());
+        if table.pin().snapshot.is_none() {
+            return;
         }
+        let key = (table.name().clone(), table.pin());
+        let weigh = || ENTRY_BYTES.saturating_add(index_weight(table.files()));
+        let bytes = self.0.get(&key).map_or_else(weigh, |known| known.bytes);
+        let table = table.clone();
+        self.0.insert(key, Kept { table, bytes });
     }
 }
 
