@@ -44,7 +44,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 pub struct Catalogs(Arc<Known>);
 
 struct Known {
-    configured: BTreeMap<String, Entry>,
+    configured: BTreeMap<String, Arc<Entry>>,
     defined: Defined,
     pools: Pools,
 }
@@ -109,16 +109,12 @@ impl Catalogs {
         }
         let entries = configs
             .iter()
-            .map(|(name, config)| (name.clone(), Entry::new(name, config.clone())));
-        Ok(Self::new(entries))
-    }
-
-    fn new(configured: impl IntoIterator<Item = (String, Entry)>) -> Self {
-        Self(Arc::new(Known {
-            configured: configured.into_iter().collect(),
+            .map(|(name, config)| (name.clone(), Arc::new(Entry::new(name, config.clone()))));
+        Ok(Self(Arc::new(Known {
+            configured: entries.collect(),
             defined: Defined::default(),
             pools: Pools::default(),
-        }))
+        })))
     }
 
     /// Makes a catalog known that is described by a definition, not by the configuration; `name` is pyiceberg's name of
@@ -186,24 +182,13 @@ impl Catalogs {
     }
 
     async fn open(&self, name: &str, missing: Missing) -> Result<Opened> {
-        let pools = &self.0.pools;
-        if let Some(entry) = self.0.configured.get(name) {
-            return entry.open(missing, pools).await;
-        }
-        match self.0.defined.get(name) {
-            Some(entry) => entry.open(missing, pools).await,
-            None => Err(self.unknown(name)),
-        }
+        self.entry(name)?.open(missing, &self.0.pools).await
     }
 
-    fn config(&self, name: &str) -> Result<CatalogConfig> {
-        let configured = self
-            .0
-            .configured
-            .get(name)
-            .map(|entry| entry.config.clone());
+    fn entry(&self, name: &str) -> Result<Arc<Entry>> {
+        let configured = self.0.configured.get(name).cloned();
         configured
-            .or_else(|| self.0.defined.get(name).map(|entry| entry.config.clone()))
+            .or_else(|| self.0.defined.get(name))
             .ok_or_else(|| self.unknown(name))
     }
 
@@ -239,7 +224,7 @@ impl Catalogs {
     /// # Errors
     /// [`Error::CatalogUnavailable`].
     pub(crate) async fn new_location(&self, name: &TableName) -> Result<Option<String>> {
-        let Some(warehouse) = sql::warehouse(&self.config(&name.catalog)?) else {
+        let Some(warehouse) = sql::warehouse(&self.entry(&name.catalog)?.config) else {
             return Ok(None);
         };
         let namespace = identifier(name)?.namespace;
