@@ -18,10 +18,10 @@ from harness.warehouse import Warehouse
 class Lab:
     """Fill `warehouse` and `definitions`, `start`, then ask `client`."""
 
-    def __init__(self, directory: Path) -> None:
-        """Prepare an empty lab in a directory of its own."""
+    def __init__(self, directory: Path, warehouse: Warehouse | None = None) -> None:
+        """Prepare an empty lab in a directory of its own, over a warehouse of its own unless there is one."""
         self.directory = directory
-        self.warehouse = Warehouse(directory / "data")
+        self.warehouse = warehouse or Warehouse(directory / "data")
         self.definitions = Definitions()
         self.features_path = directory / "features.toml"
         self._server: Server | None = None

@@ -1,4 +1,4 @@
-"""Iceberg tables on the local disk in a SQLite catalog, all of them written by pyiceberg."""
+"""Iceberg tables in a catalog that Murre and pyiceberg share; by itself a SQLite catalog over the local disk."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog import load_catalog
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.transforms import Transform
 
 
 class Warehouse:
-    """A directory with `catalog.db` and the tables' files."""
+    """A catalog by pyiceberg's properties, which are Murre's too, and its tables."""
 
-    def __init__(self, directory: Path) -> None:
-        """Open the warehouse, creating it when it is new."""
+    def __init__(self, directory: Path, properties: dict[str, str] | None = None) -> None:
+        """Open the catalog, by default `catalog.db` in `directory` with files beside it."""
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        self.uri = f"sqlite:///{directory / 'catalog.db'}"
-        self.location = (directory / "warehouse").as_uri()
-        self.catalog = SqlCatalog("default", uri=self.uri, warehouse=self.location)
+        self.properties = properties or {
+            "type": "sql",
+            "uri": f"sqlite:///{directory / 'catalog.db'}",
+            "warehouse": (directory / "warehouse").as_uri(),
+        }
+        self.uri = self.properties.get("uri")
+        self.location = self.properties.get("warehouse")
+        self.catalog = load_catalog("default", **self.properties)
 
     def create(
         self,
@@ -48,8 +53,8 @@ class Warehouse:
         return self.catalog.load_table(name)
 
     def config(self) -> dict[str, Any]:
-        """The `[catalogs.default]` section that lets a server read this warehouse."""
-        return {"type": "sql", "uri": self.uri, "warehouse": self.location}
+        """The `[catalogs.default]` section that lets a server use this warehouse."""
+        return dict(self.properties)
 
 
 def data_files(table: Table) -> list[Path]:
