@@ -59,6 +59,21 @@ class Client:
             writer.done_writing()
             return reader.read_all()
 
+    def write(self, view: str, rows: pa.Table, to: str = "online", **options: Any) -> dict[str, Any]:
+        """Store rows of a view; return the server's answer."""
+        request = {"write": {"feature_view": view, "to": to, **options}}
+        writer, reader = self.flight.do_put(command(request), rows.schema)
+        with writer:
+            writer.write_table(rows)
+            writer.done_writing()
+            answer = reader.read()
+        return json.loads(answer.to_pybytes())
+
+    def act(self, action: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Run an action; return its answer."""
+        (result,) = self.flight.do_action(flight.Action(action, json.dumps({action: body}).encode()))
+        return json.loads(result.body.to_pybytes())
+
     def info(self, request: dict[str, Any]) -> flight.FlightInfo:
         """Plan a request."""
         return self.flight.get_flight_info(command(request))
