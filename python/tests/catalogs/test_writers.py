@@ -1,4 +1,4 @@
-"""Many writers of one table, through two servers that share only the catalog: nothing is lost, nothing is there twice."""
+"""Many writers of one table, through two servers that share only the catalog: nothing is lost, nothing is double."""
 
 from __future__ import annotations
 

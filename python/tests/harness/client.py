@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -19,6 +20,14 @@ def historical_request(features: list[str] | str, entity: dict[str, Any] | None,
     chosen = {"feature_service": features} if isinstance(features, str) else {"features": features}
     source = {} if entity is None else {"entity": entity}
     return {"historical": {**chosen, **options, **source}}
+
+
+def ipc(frame: pa.Table) -> str:
+    """A dataframe as a request carries it in itself."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, frame.schema) as writer:
+        writer.write_table(frame)
+    return base64.b64encode(sink.getvalue()).decode()
 
 
 class Client:

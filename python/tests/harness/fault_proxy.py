@@ -48,7 +48,11 @@ class Cut:
     """The answer ends in its middle."""
 
 
-Fault = Answer | Delay | Drop | Cut | None
+class Lose:
+    """The service does what it is asked, and nobody hears of it."""
+
+
+Fault = Answer | Delay | Drop | Cut | Lose | None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -68,11 +72,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif isinstance(fault, Drop):
             self.close_connection = True
         else:
-            self.forward(request, isinstance(fault, Cut))
+            self.forward(request, fault)
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any  # noqa: N815
 
-    def forward(self, request: Request, cut: bool) -> None:
+    def forward(self, request: Request, fault: Fault) -> None:
         upstream = http.client.HTTPConnection("127.0.0.1", self.proxy.upstream, timeout=UPSTREAM_SECONDS)
         try:
             upstream.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
@@ -86,7 +90,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         finally:
             upstream.close()
-        self.reply(answer.status, dict(answer.getheaders()), body, cut)
+        if isinstance(fault, Lose):
+            self.close_connection = True
+        else:
+            self.reply(answer.status, dict(answer.getheaders()), body, isinstance(fault, Cut))
 
     def reply(self, status: int, headers: dict[str, str], body: bytes, cut: bool = False) -> None:
         self.send_response_only(status)
