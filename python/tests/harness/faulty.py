@@ -22,7 +22,7 @@ from harness.warehouse import Warehouse
 CATALOG_ENDPOINT = {"rest": "uri", "glue": "glue.endpoint"}
 DEFINITION = {"join_keys": [{"name": "driver_id", "type": "INT64"}]}
 FOR_EVER = 3_600
-BOUND_SECONDS = 30
+BOUND_SECONDS = 45
 RECOVERY_SECONDS = 5
 FAULTS: dict[str, Callable[[FaultProxy], AbstractContextManager[None]]] = {
     "refused": lambda proxy: proxy.refusing(),
