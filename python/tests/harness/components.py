@@ -44,7 +44,7 @@ class Postgres(Process):
     """A PostgreSQL server with a user `feast`, who has a password."""
 
     name = "PostgreSQL"
-    password = "feast-password"
+    password = "postgres-secret-5e0f4c"
 
     def __init__(self, directory: Path, binaries: Path) -> None:
         """Make a cluster in `directory` and start it."""
@@ -101,7 +101,7 @@ class Moto(Process):
     """S3 with a bucket `lab`, and Glue with its version check."""
 
     name = "moto"
-    access_key, secret = "test", "testsecret"
+    access_key, secret = "test", "moto-secret-5e0f4c"
 
     def __init__(self, directory: Path) -> None:
         """Start it on a free port."""

@@ -108,10 +108,14 @@ def behind(properties: dict[str, str], key: str) -> FaultProxy:
 
 @contextmanager
 def faulty_server(
-    start_over: Callable[..., Lab], warehouse: Warehouse, views: list[str], **changes: str | None
+    start_over: Callable[..., Lab],
+    warehouse: Warehouse,
+    views: list[str],
+    sections: dict[str, dict[str, Any]] | None = None,
+    **changes: str | None,
 ) -> Iterator[Faulty]:
     """Serve views over tables of their own; `changes` are properties for the server alone, None removes one."""
-    properties = {**warehouse.config(), **{key.replace("_", "."): value for key, value in changes.items()}}
+    properties = {**warehouse.config(), **changes}
     store = behind(properties, "s3.endpoint")
     endpoint = CATALOG_ENDPOINT.get(properties["type"])
     catalog = behind(properties, endpoint) if endpoint else None
@@ -122,7 +126,8 @@ def faulty_server(
             warehouse.write(table, stats())
             lab.definitions.view(view, table, ["driver_id"])
 
-    lab = start_over(fill, catalogs_default=properties, online={"read_timeout_ms": 60_000})
+    online = {"read_timeout_ms": 60_000}
+    lab = start_over(fill, catalogs_default=properties, online=online, **(sections or {}))
     yield Faulty(lab, catalog or store, store)
     for proxy in filter(None, (catalog, store)):
         proxy.close()

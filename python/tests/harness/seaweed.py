@@ -20,7 +20,7 @@ class SeaweedFS(Process):
     """An S3 with a table bucket `lab` and the Iceberg REST catalog over it."""
 
     name = "SeaweedFS"
-    access_key, secret = "test", "testsecret"
+    access_key, secret = "test", "weed-secret-5e0f4c"
 
     def __init__(self, directory: Path, weed: str) -> None:
         """Start it on free ports."""
