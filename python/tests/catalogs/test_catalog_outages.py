@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from harness.client import ipc
@@ -23,11 +23,17 @@ from harness.lab import Lab
 from harness.polling import eventually
 from harness.warehouse import Warehouse
 
+HTTP = ["rest", "glue"]
+ALL = ["postgres", *HTTP]
+HICCUPS: dict[str, Fault] = {"503": Answer(503), "429": Answer(429), "dropped": Drop()}
+UNHEARD: dict[str, Fault] = {"lost": Lose(), "dropped": Drop()}
+UNHEARD |= {str(code): Answer(code) for code in (500, 502, 503, 504)}
 
-@pytest.fixture(scope="module", params=["rest", "glue"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """The catalogs behind HTTP."""
-    return str(request.param)
+
+def over(faults: Iterable[str]) -> pytest.MarkDecorator:
+    """Run a test over the kinds of catalog and some faults; only HTTP has answers that are errors."""
+    pairs = [(kind, fault) for kind in ALL for fault in faults if kind in HTTP or not fault.isdigit()]
+    return pytest.mark.parametrize(("kind", "fault"), pairs, indirect=["kind"], scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +46,7 @@ def faulty(start_over: Callable[..., Lab], warehouse: Warehouse) -> Iterator[Fau
         yield faulty
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@over(FAULTS)
 def test_an_outage(faulty: Faulty, fault: str) -> None:
     planned = faulty.lab.client.info({"historical": {"features": ["known:trips"], "entity": {"ipc": ipc(FRAME)}}})
     with FAULTS[fault](faulty.catalog):
@@ -54,12 +60,12 @@ def test_an_outage(faulty: Faulty, fault: str) -> None:
     eventually(lambda: works(lambda: faulty.write("live", stats())), RECOVERY_SECONDS)
 
 
-@pytest.mark.parametrize("fault", [Answer(503), Answer(429), Drop()], ids=["503", "429", "dropped"])
-def test_a_hiccup_is_not_felt(faulty: Faulty, fault: Fault) -> None:
-    with faulty.catalog.failing(first(1, fault)):
+@over(HICCUPS)
+def test_a_hiccup_is_not_felt(faulty: Faulty, fault: str) -> None:
+    with faulty.catalog.failing(first(1, HICCUPS[fault])):
         assert faulty.trips("hiccup") == WANTED
-    with faulty.catalog.failing(first(1, fault)):
-        assert works(lambda: faulty.write("live", stats()))
+    with faulty.catalog.failing(first(1, HICCUPS[fault])):
+        faulty.write("live", stats())
 
 
 def is_commit(request: Request) -> bool:
@@ -69,17 +75,19 @@ def is_commit(request: Request) -> bool:
     return glue or rest
 
 
-@pytest.mark.parametrize("fault", [Lose(), Drop(), Answer(500), Answer(502), Answer(503), Answer(504)], ids=str)
-def test_a_commit_without_an_answer_is_there_once_or_not_at_all(faulty: Faulty, fault: Fault) -> None:
-    view = f"unheard_{type(fault).__name__.lower()}_{getattr(fault, 'status', 0)}"
+@pytest.mark.parametrize("kind", HTTP, indirect=True, scope="module")
+@pytest.mark.parametrize("fault", UNHEARD)
+def test_a_commit_without_an_answer_is_there_once_or_not_at_all(faulty: Faulty, fault: str) -> None:
+    view = f"unheard_{fault}"
     faulty.write(view, stats(0, 1))
-    with faulty.catalog.failing(first(1, fault, is_commit)):
+    with faulty.catalog.failing(first(1, UNHEARD[fault], is_commit)):
         heard = works(lambda: faulty.write(view, stats(1, 2), idempotency_key="unheard"))
     if not heard:
         faulty.write(view, stats(1, 2), idempotency_key="unheard")
     assert faulty.written(view) == [0, 1]
 
 
+@pytest.mark.parametrize("kind", ALL, indirect=True, scope="module")
 def test_a_server_starts_without_its_catalog(faulty: Faulty) -> None:
     with faulty.catalog.refusing():
         faulty.lab.restart()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 
 UPSTREAM_SECONDS = 60
 # What concerns one connection only, or is set anew.
@@ -110,31 +112,25 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: what matters is in `seen`."""
 
 
-class FaultProxy:
-    """Listens on a port of its own for the service at `upstream`; `fault` decides about each request."""
+class Proxy(ABC):
+    """Listens on a port of its own for the service at `upstream`, and fails when it is told to."""
 
     def __init__(self, upstream: int) -> None:
         """Start without faults."""
         self.upstream = upstream
-        self.seen: list[Request] = []
         self.mended = threading.Event()
         self.fault: Callable[[Request], Fault] = lambda _: None
-        self.rewrite: Callable[[Request, bytes], bytes] = lambda _, body: body
         self.port = 0
         self.listen()
 
-    @property
-    def endpoint(self) -> str:
-        """Where clients connect to."""
-        return f"http://127.0.0.1:{self.port}"
+    @abstractmethod
+    def serve(self) -> TCPServer:
+        """A server of this kind of connection."""
 
     def listen(self) -> None:
         """Accept connections, at the same port as before."""
-        handler = type("Handler", (_Handler,), {"proxy": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
-        self.server.daemon_threads = True
-        self.server.block_on_close = False
-        self.port = self.server.server_port
+        self.server = self.serve()
+        self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
@@ -162,3 +158,19 @@ class FaultProxy:
                 yield
         finally:
             self.listen()
+
+
+class FaultProxy(Proxy):
+    """A proxy of HTTP: `fault` decides about each request, `rewrite` changes answers, `seen` has all requests."""
+
+    def __init__(self, upstream: int) -> None:
+        """Start without faults."""
+        self.seen: list[Request] = []
+        self.rewrite: Callable[[Request, bytes], bytes] = lambda _, body: body
+        super().__init__(upstream)
+
+    def serve(self) -> TCPServer:
+        """A server of this kind of connection."""
+        server = ThreadingHTTPServer(("127.0.0.1", self.port), type("Handler", (_Handler,), {"proxy": self}))
+        server.daemon_threads, server.block_on_close = True, False
+        return server

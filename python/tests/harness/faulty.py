@@ -13,18 +13,19 @@ import pyarrow as pa
 import pyarrow.flight as flight
 import pytest
 
-from harness.fault_proxy import Answer, Delay, Drop, Fault, FaultProxy, Request
+from harness.fault_proxy import Answer, Delay, Drop, Fault, FaultProxy, Proxy, Request
 from harness.frames import at, drivers
 from harness.lab import Lab
+from harness.tcp_proxy import TcpProxy
 from harness.warehouse import Warehouse
 
 # The key of a catalog's address among its properties.
-CATALOG_ENDPOINT = {"rest": "uri", "glue": "glue.endpoint"}
+CATALOG_ENDPOINT = {"sql": "uri", "rest": "uri", "glue": "glue.endpoint"}
 DEFINITION = {"join_keys": [{"name": "driver_id", "type": "INT64"}]}
 FOR_EVER = 3_600
 BOUND_SECONDS = 45
 RECOVERY_SECONDS = 5
-FAULTS: dict[str, Callable[[FaultProxy], AbstractContextManager[None]]] = {
+FAULTS: dict[str, Callable[[Proxy], AbstractContextManager[None]]] = {
     "refused": lambda proxy: proxy.refusing(),
     "dropped": lambda proxy: proxy.failing(lambda _: Drop()),
     "500": lambda proxy: proxy.failing(lambda _: Answer(500)),
@@ -42,10 +43,10 @@ def stats(first: int = 0, last: int = 3) -> pa.Table:
 
 @dataclass
 class Faulty:
-    """A running server and the proxies that it depends on."""
+    """A running server and the proxies that it depends on; the catalog's is one of TCP before PostgreSQL."""
 
     lab: Lab
-    catalog: FaultProxy
+    catalog: Any
     store: FaultProxy
 
     def trips(self, view: str) -> list[int | None]:
@@ -99,10 +100,11 @@ def first(count: int, fault: Fault, wanted: Callable[[Request], bool] = lambda _
     return decide
 
 
-def behind(properties: dict[str, str], key: str) -> FaultProxy:
+def behind(properties: dict[str, str], key: str) -> Any:
     """A proxy before the service at an address of the properties, which then name the proxy."""
-    proxy = FaultProxy(urlsplit(properties[key]).port or 80)
-    properties[key] = proxy.endpoint
+    address = urlsplit(properties[key])
+    proxy = (FaultProxy if address.scheme == "http" else TcpProxy)(address.port or 80)
+    properties[key] = properties[key].replace(f":{address.port}", f":{proxy.port}")
     return proxy
 
 
@@ -117,8 +119,7 @@ def faulty_server(
     """Serve views over tables of their own; `changes` are properties for the server alone, None removes one."""
     properties = {**warehouse.config(), **changes}
     store = behind(properties, "s3.endpoint")
-    endpoint = CATALOG_ENDPOINT.get(properties["type"])
-    catalog = behind(properties, endpoint) if endpoint else None
+    catalog = behind(properties, CATALOG_ENDPOINT[properties["type"]])
 
     def fill(lab: Lab) -> None:
         for view in views:
@@ -128,6 +129,6 @@ def faulty_server(
 
     online = {"read_timeout_ms": 60_000}
     lab = start_over(fill, catalogs_default=properties, online=online, **(sections or {}))
-    yield Faulty(lab, catalog or store, store)
-    for proxy in filter(None, (catalog, store)):
+    yield Faulty(lab, catalog, store)
+    for proxy in (catalog, store):
         proxy.close()
