@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import pytest
 from harness.client import ipc
@@ -50,8 +51,8 @@ def faulty(start_over: Callable[..., Lab], warehouse: Warehouse) -> Iterator[Fau
 def test_an_outage(faulty: Faulty, fault: str) -> None:
     planned = faulty.lab.client.info({"historical": {"features": ["known:trips"], "entity": {"ipc": ipc(FRAME)}}})
     with FAULTS[fault](faulty.catalog):
-        refused = unavailable(lambda: faulty.trips(fault), "catalog `default`")
-        unavailable(lambda: faulty.write("live", stats(9, 10)), "catalog `default`")
+        write = partial(faulty.write, "live", stats(9, 10))
+        refused = unavailable("catalog `default`", lambda: faulty.trips(fault), write)
         assert faulty.online("live", 0, 1, 2, 3) == WANTED
         assert faulty.lab.client.get_info(planned)["trips"].to_pylist() == WANTED
     recovered = eventually(lambda: works(lambda: faulty.trips(fault)), RECOVERY_SECONDS)
@@ -91,6 +92,6 @@ def test_a_commit_without_an_answer_is_there_once_or_not_at_all(faulty: Faulty, 
 def test_a_server_starts_without_its_catalog(faulty: Faulty) -> None:
     with faulty.catalog.refusing():
         faulty.lab.restart()
-        unavailable(lambda: faulty.trips("known"), "catalog `default`")
+        unavailable("catalog `default`", lambda: faulty.trips("known"))
     eventually(lambda: works(lambda: faulty.trips("known")), RECOVERY_SECONDS)
     assert faulty.online("live", 0, 1, 2, 3) == WANTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from harness.fault_proxy import Answer, Cut, Drop, Fault
@@ -34,8 +35,8 @@ def faulty(start_over: Callable[..., Lab], warehouse: Warehouse) -> Iterator[Fau
 def test_an_outage(faulty: Faulty, fault: str) -> None:
     view = f"unread_{fault}"
     with FAULTS[fault](faulty.store):
-        refused = unavailable(lambda: faulty.trips(view), f"storage.*{view}")
-        unavailable(lambda: faulty.write("live", stats(9, 10)), "storage.*live")
+        write = partial(faulty.write, "live", stats(9, 10))
+        refused = unavailable(f"storage.*(live|{view})", lambda: faulty.trips(view), write)
         assert faulty.online("live", 0, 1, 2, 3) == WANTED
     recovered = eventually(lambda: works(lambda: faulty.trips(view)), RECOVERY_SECONDS)
     print(f"{fault}: refused after {refused:.1f} s, back after {recovered:.2f} s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -77,12 +78,17 @@ def works(ask: Callable[[], Any]) -> bool:
     return True
 
 
-def unavailable(ask: Callable[[], Any], words: str) -> float:
-    """Ask for what cannot be had now; return the seconds until the refusal, which must say `words` and be in time."""
-    start = time.monotonic()
-    with pytest.raises(flight.FlightUnavailableError, match=words):
-        ask()
-    seconds = time.monotonic() - start
+def unavailable(words: str, *asks: Callable[[], Any]) -> float:
+    """Ask at once for what cannot be had; return the seconds until all are refused in time, each saying `words`."""
+
+    def refused(ask: Callable[[], Any]) -> float:
+        start = time.monotonic()
+        with pytest.raises(flight.FlightUnavailableError, match=words):
+            ask()
+        return time.monotonic() - start
+
+    with ThreadPoolExecutor(len(asks)) as threads:
+        seconds = max(threads.map(refused, asks))
     assert seconds < BOUND_SECONDS
     return seconds
 
