@@ -52,7 +52,8 @@ def test_an_outage(faulty: Faulty, fault: str) -> None:
     planned = faulty.lab.client.info({"historical": {"features": ["known:trips"], "entity": {"ipc": ipc(FRAME)}}})
     with FAULTS[fault](faulty.catalog):
         write = partial(faulty.write, "live", stats(9, 10))
-        refused = unavailable("catalog `default`", lambda: faulty.trips(fault), write)
+        refused = unavailable(fault, "catalog `default`", lambda: faulty.trips(fault), write)
+        assert faulty.trips("known") == WANTED
         assert faulty.online("live", 0, 1, 2, 3) == WANTED
         assert faulty.lab.client.get_info(planned)["trips"].to_pylist() == WANTED
     recovered = eventually(lambda: works(lambda: faulty.trips(fault)), RECOVERY_SECONDS)
@@ -92,6 +93,6 @@ def test_a_commit_without_an_answer_is_there_once_or_not_at_all(faulty: Faulty, 
 def test_a_server_starts_without_its_catalog(faulty: Faulty) -> None:
     with faulty.catalog.refusing():
         faulty.lab.restart()
-        unavailable("catalog `default`", lambda: faulty.trips("known"))
+        unavailable("refused", "catalog `default`", lambda: faulty.trips("known"))
     eventually(lambda: works(lambda: faulty.trips("known")), RECOVERY_SECONDS)
     assert faulty.online("live", 0, 1, 2, 3) == WANTED

@@ -36,7 +36,7 @@ def test_an_outage(faulty: Faulty, fault: str) -> None:
     view = f"unread_{fault}"
     with FAULTS[fault](faulty.store):
         write = partial(faulty.write, "live", stats(9, 10))
-        refused = unavailable(f"storage.*(live|{view})", lambda: faulty.trips(view), write)
+        refused = unavailable(fault, f"storage.*(live|{view})", lambda: faulty.trips(view), write)
         assert faulty.online("live", 0, 1, 2, 3) == WANTED
     recovered = eventually(lambda: works(lambda: faulty.trips(view)), RECOVERY_SECONDS)
     print(f"{fault}: refused after {refused:.1f} s, back after {recovered:.2f} s")

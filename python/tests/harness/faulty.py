@@ -24,7 +24,6 @@ from harness.warehouse import Warehouse
 CATALOG_ENDPOINT = {"sql": "uri", "rest": "uri", "glue": "glue.endpoint"}
 DEFINITION = {"join_keys": [{"name": "driver_id", "type": "INT64"}]}
 FOR_EVER = 3_600
-BOUND_SECONDS = 45
 RECOVERY_SECONDS = 5
 FAULTS: dict[str, Callable[[Proxy], AbstractContextManager[None]]] = {
     "refused": lambda proxy: proxy.refusing(),
@@ -33,6 +32,8 @@ FAULTS: dict[str, Callable[[Proxy], AbstractContextManager[None]]] = {
     "503": lambda proxy: proxy.failing(lambda _: Answer(503)),
     "silent": lambda proxy: proxy.failing(lambda _: Delay(FOR_EVER)),
 }
+# The documented bounds, and time for a busy machine.
+BOUND_SECONDS = {**dict.fromkeys(FAULTS, 40), "refused": 10}
 FRAME = drivers(*((key, at(hours=1)) for key in range(4)))
 WANTED = [0, 10, 20, None]
 
@@ -78,8 +79,8 @@ def works(ask: Callable[[], Any]) -> bool:
     return True
 
 
-def unavailable(words: str, *asks: Callable[[], Any]) -> float:
-    """Ask at once for what cannot be had; return the seconds until all are refused in time, each saying `words`."""
+def unavailable(fault: str, words: str, *asks: Callable[[], Any]) -> float:
+    """Ask at once for what a fault denies; return the seconds until all are refused, in time and saying `words`."""
 
     def refused(ask: Callable[[], Any]) -> float:
         start = time.monotonic()
@@ -89,7 +90,7 @@ def unavailable(words: str, *asks: Callable[[], Any]) -> float:
 
     with ThreadPoolExecutor(len(asks)) as threads:
         seconds = max(threads.map(refused, asks))
-    assert seconds < BOUND_SECONDS
+    assert seconds < BOUND_SECONDS[fault]
     return seconds
 
 
