@@ -17,6 +17,39 @@ pub enum CatalogType {
     Rest,
 }
 
+/// Beginnings of the names of properties that belong to one part of a catalog.
+const PROPERTY_GROUPS: [&str; 12] = [
+    "adls.", "auth.", "client.", "gcs.", "glue.", "header.", "http.", "oauth2.", "pool.", "rest.",
+    "s3.", "ssl.",
+];
+
+/// Other properties. The last few are for pyiceberg alone; a section that was copied from it is as good here.
+const PROPERTIES: [&str; 15] = [
+    "audience",
+    "credential",
+    "namespace-separator",
+    "oauth2-server-uri",
+    "prefix",
+    "resource",
+    "scope",
+    "snapshot-loading-mode",
+    "token",
+    "echo",
+    "init_catalog_tables",
+    "io-impl",
+    "pool_pre_ping",
+    "py-catalog-impl",
+    "py-io-impl",
+];
+
+/// Whether `key` may be a property of a catalog: of those that pyiceberg knows, or of a group of them.
+pub fn is_property(key: &str) -> bool {
+    PROPERTIES.contains(&key)
+        || PROPERTY_GROUPS
+            .iter()
+            .any(|group| key.len() > group.len() && key.starts_with(group))
+}
+
 /// One `[catalogs.NAME]` section; `NAME` is pyiceberg's catalog name.
 #[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +64,8 @@ pub struct CatalogConfig {
     /// existing tables of a SQL catalog needs none.
     #[serde(default)]
     pub warehouse: Option<String>,
-    /// Everything else by pyiceberg's names: `token`, `credential`, `header.…`, `s3.…`. May hold keys.
+    /// Everything else by pyiceberg's names: `token`, `credential`, `header.…`, `s3.…`. May hold keys. In a file, they stand
+    /// beside the other keys too.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
 }

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result, nearest};
 use crate::model::TableName;
 
-pub use config::{CatalogConfig, CatalogType, REDACTED, redacted_uri};
+pub use config::{CatalogConfig, CatalogType, REDACTED, is_property, redacted_uri};
 pub use defined::CatalogHandle;
 pub(crate) use failure::{pass_over, table_error};
 pub(crate) use sql::sqlite_path;
@@ -86,7 +86,7 @@ impl Entry {
         let opened = self.opened.get_or_try_init(|| async {
             match config.kind {
                 CatalogType::Sql => in_time(name, sql::open(name, config, missing, pools)).await,
-                CatalogType::Rest => rest::open(name, config).await,
+                CatalogType::Rest => rest::open(name, config),
             }
         });
         Ok(opened.await?.clone())

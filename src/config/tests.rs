@@ -210,6 +210,64 @@ fn a_catalog_can_be_completed_by_variables() {
 }
 
 #[test]
+fn properties_stand_where_people_put_them() {
+    let text = r#"
+[catalogs.lake]
+type = "rest"
+uri = "http://${HOST}:8181"
+credential = "id:${SECRET}"
+"s3.endpoint" = "http://s3"
+s3.region = "r"
+s3.path-style-access = true
+[catalogs.lake.header]
+X-Tenant = "7"
+[catalogs.lake.properties]
+token = "t"
+client.region = "q"
+"#;
+    let variables = [
+        ("HOST", "catalog"),
+        ("SECRET", "${HOST}"),
+        ("MURRE__CATALOGS__LAKE__SCOPE", "all"),
+        ("MURRE__CATALOGS__LAKE__S3__ENDPOINT", "http://other"),
+        ("MURRE__CATALOGS__LAKE__HEADER__X_TENANT", "8"),
+    ];
+    let loaded = load(text, &variables, &Flags::default()).unwrap();
+    let lake = loaded.into_config().catalogs["lake"].clone();
+    assert_eq!(lake.uri, "http://catalog:8181");
+    let properties: Vec<(&str, &str)> = lake
+        .properties
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
+    let expected = [
+        ("client.region", "q"),
+        ("credential", "id:${HOST}"),
+        ("header.X-Tenant", "8"),
+        ("s3.endpoint", "http://other"),
+        ("s3.path-style-access", "true"),
+        ("s3.region", "r"),
+        ("scope", "all"),
+        ("token", "t"),
+    ];
+    assert_eq!(properties, expected);
+}
+
+#[test]
+fn unknown_keys_and_variables_of_catalogs_are_faults() {
+    let text = "[catalogs.lake]\ntype = 'rest'\nuri = 'http://host'\ncredentail = 'x'\ntoken = '${NOT_SET}'\n";
+    let variables = [("MURRE__CATALOGS__LAKE__URL", "http://other")];
+    assert_snapshot!(load(text, &variables, &Flags::default()).unwrap_err(), @"");
+}
+
+#[test]
+fn a_default_catalog_of_another_kind_is_not_completed() {
+    let text = "[catalogs.default]\ntype = 'rest'\nuri = 'http://host'\n";
+    let config = load(text, &[], &Flags::default()).unwrap().into_config();
+    assert_eq!(config.catalogs["default"].warehouse, None);
+}
+
+#[test]
 fn part_of_the_default_catalog_can_be_changed() {
     let config = load(
         "[catalogs.default]\nwarehouse = 'w'\n",
