@@ -1,6 +1,7 @@
 //! HTTP for object stores: bounded waits, bounded concurrency, and connections that are shared by all clients of a store, whatever
 //! credentials they sign with.
 
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,7 @@ use async_trait::async_trait;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
 };
-use object_store::{ClientConfigKey, ClientOptions, RetryConfig};
+use object_store::{ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 use reqwest::{Certificate, Proxy};
 use tokio::sync::Semaphore;
 
@@ -19,12 +20,12 @@ use super::properties::Properties;
 
 /// Requests of one store that wait for an answer at a time. Bodies are not counted while they are read: a reader that is slow
 /// would keep others from theirs.
-const REQUESTS_AT_ONCE: usize = 64;
+pub(super) const REQUESTS_AT_ONCE: usize = 64;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// For the answer, and for each next piece of its body.
-const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 /// After this time nothing is tried again, so a store that does not answer fails within half a minute.
-const RETRY_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const RETRY_LIMIT: Duration = Duration::from_secs(10);
 const MAX_RETRIES: usize = 4;
 const USER_AGENT: &str = concat!("murre/", env!("CARGO_PKG_VERSION"));
 
@@ -40,7 +41,6 @@ pub(super) fn retry() -> RetryConfig {
 }
 
 /// How a store is connected to.
-#[derive(Clone)]
 pub(super) struct Connector {
     /// What requests are counted by: the container and its endpoint.
     store: String,
@@ -52,8 +52,8 @@ pub(super) struct Connector {
     proxy: Option<String>,
 }
 
-impl std::fmt::Debug for Connector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connector")
             .field("store", &self.store)
             .finish_non_exhaustive()
@@ -126,7 +126,7 @@ impl Connector {
         let Some(path) = &self.authorities else {
             return Ok(Vec::new());
         };
-        let unread = |error: &dyn std::fmt::Display| {
+        let unread = |error: &dyn fmt::Display| {
             let path = path.display();
             format!("cannot read the certificates in `{path}`: {error}")
         };
@@ -173,20 +173,16 @@ impl HttpService for Limited {
     }
 }
 
-/// The error of a client that cannot be made, in words.
-pub(super) fn unbuilt(error: &object_store::Error) -> String {
-    match error {
-        object_store::Error::Generic { source, .. } => source.to_string(),
-        other => other.to_string(),
-    }
-}
-
 /// A client behind the seam.
-pub(super) fn built<S: object_store::ObjectStore>(
+///
+/// # Errors
+/// In words, why it cannot be made.
+pub(super) fn built<S: ObjectStore>(
     store: object_store::Result<S>,
-) -> Result<Arc<dyn object_store::ObjectStore>, String> {
+) -> Result<Arc<dyn ObjectStore>, String> {
     match store {
         Ok(store) => Ok(Arc::new(store)),
-        Err(error) => Err(unbuilt(&error)),
+        Err(object_store::Error::Generic { source, .. }) => Err(source.to_string()),
+        Err(other) => Err(other.to_string()),
     }
 }

@@ -81,7 +81,10 @@ impl<T: Clone + Send + Sync> Lease<T> {
 
     /// The newest value, valid or not.
     pub(super) fn newest(&self) -> Option<T> {
-        self.held.load().as_ref().map(|held| held.term.value.clone())
+        self.held
+            .load()
+            .as_ref()
+            .map(|held| held.term.value.clone())
     }
 
     /// A valid value, fetched if it has to be; `lender` names who is asked, for the log.
@@ -169,7 +172,11 @@ impl<T: Clone + Send + Sync> Lease<T> {
 
     /// The old value, to be replaced later.
     fn postponed(&self, held: &Held<T>, lender: &str, message: &str) -> T {
-        tracing::warn!(lender, error = message, "credentials were not renewed, the old ones are still valid");
+        tracing::warn!(
+            lender,
+            error = message,
+            "credentials were not renewed, the old ones are still valid"
+        );
         let term = held.term.clone();
         let value = term.value.clone();
         let due = Some(self.clock.now() + RETRY_PAUSE);

@@ -159,10 +159,12 @@ fn signed(
         return Ok(builder.with_config(AzureConfigKey::SasKey, signature));
     }
     let of = |name| properties.get(name);
-    Ok(match (of("client-id"), of("client-secret"), of("tenant-id")) {
-        (Some(id), Some(secret), Some(tenant)) => {
-            builder.with_client_secret_authorization(id, secret, tenant)
-        }
-        _ => builder,
-    })
+    Ok(
+        match (of("client-id"), of("client-secret"), of("tenant-id")) {
+            (Some(id), Some(secret), Some(tenant)) => {
+                builder.with_client_secret_authorization(id, secret, tenant)
+            }
+            _ => builder,
+        },
+    )
 }

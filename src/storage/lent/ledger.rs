@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::storage::lease::{Lease, Term};
 
 /// What requests are signed with, by the beginning of its name.
-const CREDENTIALS: [&str; 11] = [
+const CREDENTIALS: [&str; 9] = [
     "s3.access-key-id",
     "s3.secret-access-key",
     "s3.session-token",
@@ -22,8 +22,6 @@ const CREDENTIALS: [&str; 11] = [
     "gcs.oauth2.token",
     "adls.sas-token",
     "adls.token",
-    "adls.account-key",
-    "expiration-time",
 ];
 
 /// When they expire, in milliseconds since 1970 or as a date; Azure's are followed by the account.
@@ -34,8 +32,19 @@ const EXPIRIES: [&str; 4] = [
     "expiration-time",
 ];
 
+/// Whether a setting changes with the credentials.
 pub(super) fn is_credential(name: &str) -> bool {
-    CREDENTIALS.iter().any(|begin| name.starts_with(begin))
+    CREDENTIALS.iter().any(|begin| name.starts_with(begin)) || is_expiry(name)
+}
+
+fn is_expiry(name: &str) -> bool {
+    EXPIRIES.iter().any(|begin| name.starts_with(begin))
+}
+
+/// Whether a loan is more than settings that say where and how.
+pub(super) fn lends_credentials(loan: &Loan) -> bool {
+    let mut names = loan.properties.keys();
+    names.any(|name| is_credential(name) && !is_expiry(name))
 }
 
 pub(super) struct Ledger {
@@ -75,8 +84,11 @@ impl Ledger {
 
     /// A loan's settings over the catalog's own. Keys of the loan replace the catalog's as a whole.
     pub(super) fn merged(&self, loan: &Loan) -> BTreeMap<String, String> {
-        let lends = loan.properties.keys().any(|name| is_credential(name));
-        let own = self.base.iter().filter(|(name, _)| !(lends && is_credential(name)));
+        let lends = lends_credentials(loan);
+        let own = self
+            .base
+            .iter()
+            .filter(|(name, _)| !(lends && is_credential(name)));
         own.chain(&loan.properties)
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
@@ -99,7 +111,7 @@ impl Ledger {
         is_refused: impl Fn(&BTreeMap<String, String>) -> bool + Send,
     ) -> Result<BTreeMap<String, String>, String> {
         let is_refused =
-            |loans: &Arc<[Loan]>| is_refused(&self.merged(&chosen(loans, prefix)));
+            move |loans: &Arc<[Loan]>| is_refused(&self.merged(&chosen(loans, prefix)));
         let loans = self.loans.replace(is_refused, self.fetch()).await?;
         Ok(self.merged(&chosen(&loans, prefix)))
     }
@@ -135,7 +147,7 @@ fn written_alike(location: &str) -> String {
 fn term(loans: Vec<Loan>) -> Term<Arc<[Loan]>> {
     let expires = loans.iter().flat_map(|loan| &loan.properties);
     let expires = expires
-        .filter(|(name, _)| EXPIRIES.iter().any(|begin| name.starts_with(begin)))
+        .filter(|(name, _)| is_expiry(name))
         .filter_map(|(_, text)| time(text))
         .min();
     Term {
@@ -147,6 +159,8 @@ fn term(loans: Vec<Loan>) -> Term<Arc<[Loan]>> {
 fn time(text: &str) -> Option<SystemTime> {
     match text.trim().parse() {
         Ok(millis) => Some(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)),
-        Err(_) => DateTime::parse_from_rfc3339(text.trim()).ok().map(SystemTime::from),
+        Err(_) => DateTime::parse_from_rfc3339(text.trim())
+            .ok()
+            .map(SystemTime::from),
     }
 }

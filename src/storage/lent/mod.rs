@@ -19,7 +19,7 @@ use super::properties::Properties;
 use super::{azure, gcs, iceberg_io, s3};
 use crate::clock::{Clock, SystemClock};
 use credentials::LentCredentials;
-use ledger::{Ledger, is_credential};
+use ledger::{Ledger, is_credential, lends_credentials};
 use signing::SigningConnector;
 
 /// Who can be asked for a table's credentials again.
@@ -100,7 +100,7 @@ impl Lent {
     ) -> Result<Arc<dyn ObjectStore>, String> {
         let loan = self.ledger.loan(uri);
         let properties = self.ledger.merged(&loan);
-        if !loan.properties.keys().any(|name| is_credential(name)) {
+        if !lends_credentials(&loan) {
             return clients::client(service, container, &properties);
         }
         let place = [service.scheme(), container, &loan.prefix];

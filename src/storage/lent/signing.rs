@@ -123,7 +123,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// The bytes of a digest in hexadecimal.
 fn bytes(digest: &str) -> Option<Vec<u8>> {
-    let byte = |index| u8::from_str_radix(digest.get(index..index + 2)?, 16).ok();
+    let byte = |index: usize| u8::from_str_radix(digest.get(index..index + 2)?, 16).ok();
     match digest.len() {
         64 => (0..64).step_by(2).map(byte).collect(),
         _ => None,

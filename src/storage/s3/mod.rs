@@ -10,16 +10,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use object_store::aws::{
-    AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider,
-};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider};
 use object_store::client::HttpConnector;
 use object_store::{ObjectStore, StaticCredentialProvider};
 
 use super::http::{self, Connector};
 use super::properties::Properties;
 use crate::config::variable;
-use sdk::SdkCredentials;
+pub(super) use sdk::SdkCredentials;
 
 /// Signed with where neither properties nor environment say; servers other than Amazon's take any.
 const DEFAULT_REGION: &str = "us-east-1";

@@ -17,14 +17,14 @@ use crate::clock::SystemClock;
 use crate::storage::lease::{Lease, Term};
 
 /// Finds the provider once, at the first request, and asks it again before its credentials expire.
-pub(super) struct SdkCredentials {
+pub(in crate::storage) struct SdkCredentials {
     properties: BTreeMap<String, String>,
     provider: OnceCell<SharedCredentialsProvider>,
     lease: Lease<Arc<AwsCredential>>,
 }
 
 impl SdkCredentials {
-    pub(super) fn new(properties: BTreeMap<String, String>) -> Self {
+    pub(in crate::storage) fn new(properties: BTreeMap<String, String>) -> Self {
         Self {
             properties,
             provider: OnceCell::new(),
