@@ -33,6 +33,7 @@
 //! - [`demo`]: a sample feature store, made and queried by one command.
 //! - [`proto`]: generated wire messages.
 
+mod aws;
 pub mod catalog;
 pub mod clock;
 pub mod config;

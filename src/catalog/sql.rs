@@ -216,8 +216,10 @@ fn location(config: &CatalogConfig) -> Result<Option<String>, String> {
     match warehouse.split_once("://") {
         Some(("file", path)) if path.starts_with('/') => Ok(Some(warehouse.to_owned())),
         Some(("file", _)) => Err("expected `file:///path`, with three slashes".to_owned()),
-        Some(("s3" | "s3a", bucket)) if !bucket.is_empty() => Ok(Some(warehouse.to_owned())),
-        Some((scheme, _)) => Err(format!("`{scheme}` storage is not supported")),
+        Some((scheme, _)) if !storage::supported_scheme(scheme) => {
+            Err(format!("`{scheme}` storage is not supported"))
+        }
+        Some(_) => storage::Location::parse(warehouse).map(|_| Some(warehouse.to_owned())),
         None if warehouse.is_empty() => {
             Err("expected a path, a `file:///` or an `s3://` location".to_owned())
         }

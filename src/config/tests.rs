@@ -145,7 +145,7 @@ fn variables_set_lists_with_commas() {
 fn faults_of_what_may_be_reached_are_named() {
     let text = r#"
 [sources]
-file_roots = ["data", "gs://bucket"]
+file_roots = ["data", "ftp://bucket"]
 catalog_uris = ["http://host", "host"]
 dataset_namespaces = ["a..b"]
 [entity_sql]
@@ -155,7 +155,7 @@ timeout = "0s"
 "#;
     assert_snapshot!(faults(text), @r#"
     invalid configuration:
-      sources.file_roots: gs:// storage is not supported (murre.toml:3)
+      sources.file_roots: ftp:// storage is not supported (murre.toml:3)
       sources.catalog_uris: expected addresses such as "https://host/path", found "host" (murre.toml:4)
       sources.dataset_namespaces: expected namespaces such as "saved" or "team.saved" (murre.toml:5)
       entity_sql.timeout: must be more than 0, or everything would take too long (murre.toml:7)
