@@ -88,11 +88,13 @@ async fn make_table(
     );
     let catalog = catalogs.get_or_create(&name.catalog).await?;
     let namespace = identifier(name)?.namespace;
-    match catalog.create_namespace(&namespace, HashMap::new()).await {
-        Err(error) if error.kind() != ErrorKind::NamespaceAlreadyExists => {
+    if let Err(error) = catalog.create_namespace(&namespace, HashMap::new()).await {
+        // Who may create tables need not be allowed to create namespaces.
+        let exists = error.kind() == ErrorKind::NamespaceAlreadyExists
+            || matches!(catalog.namespace_exists(&namespace).await, Ok(true));
+        if !exists {
             return Err(table_error(name, error));
         }
-        _ => {}
     }
     let location = match place {
         Place::OfItsName => None,
