@@ -72,9 +72,10 @@ impl Glue {
             .get_tables()
             .set_catalog_id(self.id.clone())
             .database_name(database);
-        let pages = request.into_paginator().items().send();
-        let tables: Result<Vec<Table>, _> = pages.collect().await;
-        tables.map_err(|error| Failure::of("GetTables", &error))
+        let pages = request.into_paginator().send().try_collect().await;
+        let pages = pages.map_err(|error| Failure::of("GetTables", &error))?;
+        let tables = pages.into_iter().filter_map(|page| page.table_list);
+        Ok(tables.flatten().collect())
     }
 
     pub(super) async fn iceberg_tables(&self, database: &str) -> Result<Vec<String>, Failure> {

@@ -213,7 +213,7 @@ fn answered<E: ProvideErrorMetadata>(action: &str, error: &SdkError<E>) -> Failu
 fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 fn innermost(error: &(dyn StdError + 'static)) -> String {

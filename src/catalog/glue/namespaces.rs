@@ -58,10 +58,10 @@ impl Glue {
 
     pub(super) async fn databases(&self) -> Result<Vec<String>, Failure> {
         let request = self.reads.get_databases().set_catalog_id(self.id.clone());
-        let pages = request.into_paginator().items().send();
-        let all: Result<Vec<Database>, _> = pages.collect().await;
-        let all = all.map_err(|error| Failure::of("GetDatabases", &error))?;
-        Ok(all.into_iter().map(|database| database.name).collect())
+        let pages = request.into_paginator().send().try_collect().await;
+        let pages = pages.map_err(|error| Failure::of("GetDatabases", &error))?;
+        let all = pages.into_iter().flat_map(|page| page.database_list);
+        Ok(all.map(|database| database.name).collect())
     }
 
     pub(super) async fn create_database(
