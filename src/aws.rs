@@ -1,6 +1,9 @@
 //! Amazon's SDK, configured by pyiceberg's properties: whose keys requests are signed with, in which region, and how long a
 //! service that does not answer is waited for. Shared by Glue and S3, so that one section of a catalog means the same to both.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -48,10 +51,16 @@ pub(crate) fn faults(service: &str, properties: &BTreeMap<String, String>) -> Ve
         properties,
     };
     let keys = settings.keys().err();
-    let region = settings.region().filter(|region| !is_region(region));
-    let region =
-        region.map(|region| format!("expected a region like `eu-west-1`, found `{region}`"));
-    keys.into_iter().chain(region).collect()
+    let regions = [
+        settings.own("region"),
+        settings.get("client.region"),
+        settings.get("client.assume-role.region"),
+    ];
+    let regions = regions.into_iter().flatten();
+    let regions = regions
+        .filter(|region| !is_region(region))
+        .map(|region| format!("expected a region like `eu-west-1`, found `{region}`"));
+    keys.into_iter().chain(regions).collect()
 }
 
 /// The region that the properties of `service` name.

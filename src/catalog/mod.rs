@@ -163,7 +163,7 @@ impl Catalogs {
         let opened = self.open(name, Missing::Refuse).await?;
         opened.committer.ok_or_else(|| Error::Unsupported {
             what: format!(
-                "changing tables of catalog `{name}`, which is not of type `sql`, in this way"
+                "changing tables of catalog `{name}`, which is of type `rest`, in this way"
             ),
         })
     }

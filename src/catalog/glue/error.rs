@@ -16,6 +16,7 @@ use crate::error;
 /// Requests that Glue took for one too many are sent again this often.
 const THROTTLED_RETRIES: u32 = 4;
 const FIRST_WAIT_MS: u64 = 250;
+const NO_CREDENTIALS: &str = "no credentials for AWS: neither properties nor environment, profile, container or instance have any";
 /// Characters of Glue's own words that are shown.
 const SHOWN: usize = 300;
 
@@ -173,15 +174,18 @@ fn is_throttled<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
 fn undelivered(error: &(dyn StdError + 'static)) -> Failure {
     let message = innermost(error);
     let mut causes = chain(error);
-    let unsigned = chain(error).any(|cause| cause.is::<CredentialsError>());
+    let unsigned = chain(error).find_map(|cause| cause.downcast_ref::<CredentialsError>());
     let refused = causes.any(|cause| {
         let connection = cause.downcast_ref::<io::Error>();
         connection.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
     });
     match (unsigned, refused) {
-        (true, _) => Failure::Unavailable(format!("no credentials for AWS: {message}")),
-        (false, true) => Failure::Unavailable(message),
-        (false, false) => Failure::Unknown(message),
+        (Some(CredentialsError::CredentialsNotLoaded(_)), _) => {
+            Failure::Unavailable(NO_CREDENTIALS.to_owned())
+        }
+        (Some(_), _) => Failure::Unavailable(format!("no credentials for AWS: {message}")),
+        (None, true) => Failure::Unavailable(message),
+        (None, false) => Failure::Unknown(message),
     }
 }
 
