@@ -101,9 +101,9 @@ pub(super) enum Subject<'a> {
 }
 
 impl Failure {
-    pub(super) fn of<E: ProvideErrorMetadata>(action: &str, error: &SdkError<E>) -> Self
+    pub(super) fn of<E>(action: &str, error: &SdkError<E>) -> Self
     where
-        E: StdError + 'static,
+        E: ProvideErrorMetadata + StdError + 'static,
     {
         match error {
             SdkError::TimeoutError(_) => {
