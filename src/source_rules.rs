@@ -73,11 +73,13 @@ impl SourceRules {
         if let Some(variable) = token_env_var {
             self.check_variable(variable)?;
         }
-        match sqlite_path(&catalog.uri) {
+        let file = sqlite_path(&catalog.uri).filter(|_| catalog.kind == CatalogType::Sql);
+        match file {
             Some(path) => self.check_place(&path.to_string_lossy())?,
-            None => self.check_address(&catalog.uri)?,
+            None => self.check_address(&catalog.address())?,
         }
-        if let (CatalogType::Sql, Some(warehouse)) = (catalog.kind, &catalog.warehouse) {
+        let has_place = matches!(catalog.kind, CatalogType::Sql | CatalogType::Glue);
+        if let (true, Some(warehouse)) = (has_place, &catalog.warehouse) {
             self.check_place(&absolute(warehouse)?)?;
         }
         catalog
@@ -150,14 +152,15 @@ impl SourceRules {
         if names_address {
             return self.check_address(value);
         }
-        let climbs = key == "prefix" && address::climbs(value);
-        if climbs && self.limit(&self.config.catalog_uris).is_some() {
-            return Err(refused(
-                format!("property `{key}` = `{value}`"),
-                "use a prefix without `..`",
-            ));
+        let remedy = match key {
+            "prefix" if address::climbs(value) => "use a prefix without `..`",
+            _ if names_identity(key) => "configure the catalog in a section [catalogs.NAME]",
+            _ => return Ok(()),
+        };
+        match self.limit(&self.config.catalog_uris) {
+            Some(_) => Err(refused(format!("property `{key}` = `{value}`"), remedy)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn check_variable(&self, variable: &str) -> Result<()> {
@@ -181,6 +184,12 @@ fn refused(what: String, remedy: &str) -> Error {
         what,
         remedy: remedy.to_owned(),
     }
+}
+
+/// Whether a property makes the server act as somebody whom only its own credentials let it be.
+fn names_identity(key: &str) -> bool {
+    let ends = ["profile-name", "role-arn", "assume-role.arn"];
+    ends.iter().any(|end| key.ends_with(end))
 }
 
 /// Warehouses may be relative to the working directory.

@@ -1,11 +1,12 @@
 //! One catalog's settings, and how they are shown without their secrets.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{rest, sql};
+use super::{glue, rest, sql};
 
 /// Back ends that a catalog can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -15,6 +16,8 @@ pub enum CatalogType {
     Sql,
     /// Iceberg's REST protocol.
     Rest,
+    /// AWS Glue.
+    Glue,
 }
 
 /// Beginnings of the names of properties that belong to one part of a catalog.
@@ -58,10 +61,11 @@ pub struct CatalogConfig {
     #[serde(rename = "type")]
     pub kind: CatalogType,
     /// Where it is, in pyiceberg's form: `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user@host/database`
-    /// (may hold a password), or the address of a REST catalog.
+    /// (may hold a password), or the address of a REST catalog. Glue's own follows from the region.
+    #[serde(default)]
     pub uri: String,
     /// Where new tables go: a path, a `file:///` or an `s3://` location; or what a REST catalog calls its warehouse. Reading
-    /// existing tables of a SQL catalog needs none.
+    /// existing tables of a SQL catalog or of Glue needs none.
     #[serde(default)]
     pub warehouse: Option<String>,
     /// Everything else by pyiceberg's names: `token`, `credential`, `header.…`, `s3.…`. May hold keys. In a file, they stand
@@ -71,11 +75,20 @@ pub struct CatalogConfig {
 }
 
 impl CatalogConfig {
+    /// The web address that requests to this catalog go to: its `uri`, or what stands for it where it has none.
+    pub fn address(&self) -> Cow<'_, str> {
+        match self.kind {
+            CatalogType::Sql | CatalogType::Rest => Cow::Borrowed(&self.uri),
+            CatalogType::Glue => Cow::Owned(glue::address(self)),
+        }
+    }
+
     /// What is wrong with this section, one line a fault, each starting with the faulty key under `key`.
     pub fn faults(&self, key: &str) -> Vec<String> {
         match self.kind {
             CatalogType::Sql => sql::faults(self),
             CatalogType::Rest => rest::faults(self),
+            CatalogType::Glue => glue::faults(self),
         }
         .into_iter()
         .map(|(field, message)| format!("{key}.{field}: {message}"))

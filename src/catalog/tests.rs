@@ -1,6 +1,8 @@
 //! Catalogs: how they are configured, opened and refused.
 
 mod defined;
+mod glue;
+mod glue_server;
 mod remote;
 
 use std::collections::BTreeMap;

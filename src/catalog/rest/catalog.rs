@@ -10,9 +10,9 @@ use iceberg::{
     Catalog, Error, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent,
 };
 use iceberg_catalog_rest::{
-    CommitTableRequest, CreateNamespaceRequest, CreateTableRequest,
-    ListNamespaceResponse, ListTablesResponse, LoadTableResult, NamespaceResponse,
-    RegisterTableRequest, RenameTableRequest, UpdateNamespacePropertiesRequest,
+    CommitTableRequest, CreateNamespaceRequest, CreateTableRequest, ListNamespaceResponse,
+    ListTablesResponse, LoadTableResult, NamespaceResponse, RegisterTableRequest,
+    RenameTableRequest, UpdateNamespacePropertiesRequest,
 };
 use reqwest::{Method, StatusCode, Url};
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use iceberg::io::FileIO;
 use iceberg::table::Table;
-use iceberg::{Result, Runtime, TableIdent};
+use iceberg::{Runtime, TableIdent};
 use iceberg_catalog_rest::{LoadTableResult, StorageCredential};
 use serde::Deserialize;
 
@@ -86,7 +86,7 @@ pub(super) async fn table(
     session: &Arc<Session>,
     identifier: TableIdent,
     loaded: LoadTableResult,
-) -> Result<Table> {
+) -> iceberg::Result<Table> {
     let settings = session.settings().await;
     let settings = settings.map_err(|failure| unavailable(failure.message()))?;
     let lender = TableLender {

@@ -21,6 +21,8 @@ use catalog::RestCatalog;
 use committer::RestCommitter;
 use session::Session;
 
+pub(super) use error::outage;
+
 /// Faults of a section as (key, message).
 pub(super) fn faults(config: &CatalogConfig) -> Vec<(&'static str, String)> {
     let address = config.uri.split_once("://");
@@ -46,9 +48,9 @@ pub(super) fn open(name: &str, config: &CatalogConfig) -> Result<Opened> {
     let session = Arc::new(session);
     Ok(Opened {
         catalog: Arc::new(RestCatalog(Arc::clone(&session))),
-        committer: Some(Arc::new(RestCommitter {
+        committer: Arc::new(RestCommitter {
             catalog: name.to_owned(),
             session,
-        })),
+        }),
     })
 }

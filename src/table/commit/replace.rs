@@ -34,9 +34,8 @@ impl Replacement {
     /// Plans to give the table these columns; equal ones keep their field ids. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for catalogs where this cannot be done.
+    /// As [`Catalogs::load_table`].
     pub async fn new(catalogs: &Catalogs, name: &TableName, columns: &ArrowSchema) -> Result<Self> {
-        catalogs.committer(&name.catalog).await?;
         let base = catalogs.load_table(name).await?;
         let updates = column_updates(base.metadata(), columns)?;
         let metadata = staged(&base, updates.clone())?;
