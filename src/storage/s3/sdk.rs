@@ -50,7 +50,7 @@ impl SdkCredentials {
 }
 
 /// The innermost error, which says what went wrong.
-fn root_cause(error: &(dyn StdError + 'static)) -> &(dyn StdError + 'static) {
+fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
