@@ -1,7 +1,7 @@
 //! S3 clients from pyiceberg's properties over the environment's.
 //!
-//! Keys come from the properties, else from the environment's variables, else through Amazon's SDK, which knows profiles, roles,
-//! single sign-on, containers and instances; a role or a profile in the properties goes before keys of the environment.
+//! Keys come from the properties, else from the environment's variables, else through Amazon's SDK, which knows profiles,
+//! roles, single sign-on, containers and instances; a role or a profile in the properties goes before keys of the environment.
 
 mod address;
 mod sdk;
