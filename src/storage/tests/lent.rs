@@ -52,6 +52,29 @@ async fn a_refused_request_is_signed_again(#[case] refuses: fn(&str) -> Option<A
 }
 
 #[tokio::test]
+async fn the_second_signature_is_what_a_first_would_be() {
+    let refuses = |key: &str| (key == "k1").then(|| Answer::of("403 Forbidden", EXPIRED));
+    let sent = |request: &server::Request, name: &str| request.header(name).map(str::to_owned);
+    for _ in 0..10 {
+        let table = Fixture::new(None, refuses).await;
+        for _ in 0..2 {
+            let output = table.io.new_output("s3://lake/t/a=1/b").unwrap();
+            output.write("hello".into()).await.unwrap();
+        }
+        let requests = table.server.requests();
+        if sent(&requests[1], "x-amz-date") == sent(&requests[2], "x-amz-date") {
+            let signatures = requests[1..].iter();
+            let signatures: Vec<_> = signatures
+                .map(|request| sent(request, "authorization"))
+                .collect();
+            assert_eq!(signatures[0], signatures[1]);
+            return;
+        }
+    }
+    panic!("the second never stood still");
+}
+
+#[tokio::test]
 async fn many_refusals_ask_once() {
     let table = Fixture::new(None, |key| {
         (key == "k1").then(|| Answer::of("403 Forbidden", EXPIRED))
