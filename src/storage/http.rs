@@ -1,5 +1,5 @@
-//! HTTP for object stores: bounded waits, bounded concurrency, and connections that are shared by all clients of a store, whatever
-//! credentials they sign with.
+//! HTTP for object stores: bounded waits, bounded concurrency, and connections that are shared by all clients of a store,
+//! whatever credentials they sign with.
 
 use std::fmt;
 use std::fs;

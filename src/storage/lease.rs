@@ -53,7 +53,7 @@ impl<T> Held<T> {
     }
 
     fn is_fresh(&self, now: SystemTime) -> bool {
-        self.due.is_none_or(|due| now < due)
+        self.is_valid(now) && self.due.is_none_or(|due| now < due)
     }
 
     fn is_valid(&self, now: SystemTime) -> bool {

@@ -39,9 +39,9 @@ pub struct Located {
     pub path: Path,
 }
 
-/// The store that holds `uri`, which is a location as [`Location::parse`] takes it. `properties` are pyiceberg's (`s3.endpoint`,
-/// `s3.access-key-id`, …); what they leave out comes from the environment. Touches no network; clients are shared by all who ask
-/// for the same container with the same properties.
+/// The store that holds `uri`, which is a location as [`Location::parse`] takes it. `properties` are pyiceberg's
+/// (`s3.endpoint`, `s3.access-key-id`, …); what they leave out comes from the environment. Touches no network; clients are
+/// shared by all who ask for the same container with the same properties.
 ///
 /// # Errors
 /// [`Error::InvalidRequest`] for another kind of location, or for settings that contradict each other.

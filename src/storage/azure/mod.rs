@@ -76,9 +76,9 @@ pub(super) fn account(
         .map(str::to_owned)
         .or_else(|| in_environment(AzureConfigKey::AccountName))
         .ok_or("adls.account-name must be set, or the location name an account")?;
-    let endpoint = match (host, connection.endpoint()) {
-        (Some(host), _) => format!("https://{}", host.replacen(".dfs.", ".blob.", 1)),
-        (None, Some(endpoint)) => endpoint,
+    let endpoint = match (connection.endpoint(), host) {
+        (Some(endpoint), _) => endpoint,
+        (None, Some(host)) => format!("https://{}", host.replacen(".dfs.", ".blob.", 1)),
         (None, None) => in_environment(AzureConfigKey::Endpoint)
             .unwrap_or_else(|| format!("https://{name}.blob.core.windows.net")),
     };

@@ -1,5 +1,5 @@
-//! Credentials that a catalog lends with a table and that expire: everything below a prefix is read and written with its own, which
-//! are replaced before they expire and when the store refuses them. Connections do not depend on them and are shared.
+//! Credentials that a catalog lends with a table and that expire: everything below a prefix is read and written with its own,
+//! which are replaced before they expire and when the store refuses them. Connections do not depend on them and are shared.
 
 mod credentials;
 mod ledger;

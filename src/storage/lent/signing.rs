@@ -72,8 +72,8 @@ impl HttpService for Signing {
     }
 }
 
-/// Whether an answer may be about the credentials. An expired token is a bad request to Amazon; an answer to HEAD has no body that
-/// would say so.
+/// Whether an answer may be about the credentials. An expired token is a bad request to Amazon; an answer to HEAD has no body
+/// that would say so.
 async fn looked_at(answer: HttpResponse) -> Result<(HttpResponse, bool), HttpError> {
     let (parts, body) = answer.into_parts();
     let body = body.bytes().await?;

@@ -1,7 +1,7 @@
 //! S3 clients from pyiceberg's properties over the environment's.
 //!
-//! Keys come from the properties, else from the environment's variables, else through Amazon's SDK, which knows profiles, roles,
-//! single sign-on, containers and instances; a role or a profile in the properties goes before keys of the environment.
+//! Keys come from the properties, else from the environment's variables, else through Amazon's SDK, which knows profiles,
+//! roles, single sign-on, containers and instances; a role or a profile in the properties goes before keys of the environment.
 
 mod address;
 mod sdk;
@@ -130,21 +130,33 @@ fn credentials(
     })
 }
 
-/// Keys of the properties replace those of the environment as a whole: a session token belongs to its own key.
+/// Keys of one source as a whole: a session token belongs to its own key.
 ///
 /// # Errors
 /// A message, if one of the two is missing.
 pub(super) fn keys(properties: Properties<'_>) -> Result<Option<AwsCredential>, String> {
-    let of = |name| properties.shared(name).map(str::to_owned);
-    match (of("access-key-id"), of("secret-access-key")) {
-        (Some(key_id), Some(secret_key)) => Ok(Some(AwsCredential {
-            key_id,
-            secret_key,
-            token: of("session-token"),
-        })),
-        (None, None) => Ok(None),
-        _ => Err("s3.access-key-id and s3.secret-access-key must be set together".to_owned()),
+    for owner in ["s3", "client"] {
+        let of = |name: &str| {
+            let value = properties.named(&format!("{owner}.{name}"));
+            value.map(str::to_owned)
+        };
+        match (of("access-key-id"), of("secret-access-key")) {
+            (Some(key_id), Some(secret_key)) => {
+                return Ok(Some(AwsCredential {
+                    key_id,
+                    secret_key,
+                    token: of("session-token"),
+                }));
+            }
+            (None, None) => {}
+            _ => {
+                return Err(format!(
+                    "{owner}.access-key-id and {owner}.secret-access-key must be set together"
+                ));
+            }
+        }
     }
+    Ok(None)
 }
 
 /// A file of certificates that are trusted too.

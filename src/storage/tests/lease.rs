@@ -94,13 +94,16 @@ async fn a_failure_matters_only_when_the_old_value_has_expired() {
     fixture.advance(9);
     assert_eq!(fixture.lease.get("test", fixture.fail()).await, Ok(0));
     assert_eq!(fixture.fetched(), 1, "tried again too soon");
-    fixture.advance(7);
+    fixture.advance(2);
+    assert_eq!(fixture.lease.get("test", fixture.fail()).await, Ok(0));
+    assert_eq!(fixture.fetched(), 2);
+    fixture.advance(5);
     let down = Err("the catalog is down".to_owned());
     assert_eq!(fixture.lease.get("test", fixture.fail()).await, down);
     assert_eq!(fixture.lease.get("test", fixture.fail()).await, down);
-    assert_eq!(fixture.fetched(), 2, "a failure is shared");
+    assert_eq!(fixture.fetched(), 3, "a failure is shared");
     fixture.advance(2);
-    assert_eq!(fixture.lease.get("test", fixture.fetch()).await, Ok(3));
+    assert_eq!(fixture.lease.get("test", fixture.fetch()).await, Ok(4));
 }
 
 #[tokio::test]

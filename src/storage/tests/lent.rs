@@ -1,122 +1,15 @@
 //! Lent credentials: whose are used where, how they are replaced, and that nobody who reads or writes notices.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::future::join_all;
-use iceberg::io::FileIO;
 use rstest::rstest;
 
-use super::super::lent::Lent;
+use super::bank::{Fixture, lent, nothing};
 use super::*;
-use crate::clock::{self, ManualClock};
+use crate::clock;
 
 const EXPIRED: &str = "<Error><Code>ExpiredToken</Code></Error>";
-
-/// Lends key `k2`, `k3`, …, each for an hour or without an end, unless it is down.
-#[derive(Debug)]
-struct Bank {
-    clock: Arc<ManualClock>,
-    life: Option<Duration>,
-    is_down: Mutex<bool>,
-    asked: AtomicUsize,
-}
-
-#[async_trait]
-impl Lender for Bank {
-    async fn lend(&self) -> Result<Vec<Loan>, String> {
-        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
-        clock::sleep(Duration::from_millis(20)).await;
-        match *self.is_down.lock().unwrap() {
-            true => Err("the catalog is down".to_owned()),
-            false => Ok(vec![self.loan("", &format!("k{}", asked + 2))]),
-        }
-    }
-}
-
-impl Bank {
-    fn loan(&self, prefix: &str, key: &str) -> Loan {
-        let mut properties = properties(&[
-            ("s3.access-key-id", key),
-            ("s3.secret-access-key", "hunter2"),
-            ("s3.session-token", &format!("hunter3-{key}")),
-        ]);
-        if let Some(life) = self.life {
-            let until = crate::clock::Clock::now(&*self.clock) + life;
-            let millis = until
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .unwrap()
-                .as_millis();
-            let name = "s3.session-token-expires-at-ms".to_owned();
-            properties.insert(name, millis.to_string());
-        }
-        Loan {
-            prefix: prefix.to_owned(),
-            properties,
-        }
-    }
-}
-
-struct Fixture {
-    server: Server,
-    bank: Arc<Bank>,
-    lent: Arc<Lent>,
-    io: FileIO,
-}
-
-impl Fixture {
-    /// A table whose first key is `k1`.
-    async fn new(life: Option<u64>, refuses: fn(&str) -> Option<Answer>) -> Self {
-        let server = Server::start(move |request| match refuses(request.key()) {
-            Some(refusal) => refusal,
-            None if request.header("range").is_some() => Answer::range(request),
-            None => Answer::found("abc"),
-        })
-        .await;
-        let bank = Arc::new(Bank {
-            clock: Arc::new(ManualClock::new(SystemTime::UNIX_EPOCH)),
-            life: life.map(Duration::from_secs),
-            is_down: Mutex::new(false),
-            asked: AtomicUsize::new(0),
-        });
-        let lent = lent(&server, &bank, vec![bank.loan("", "k1")]);
-        Self {
-            io: iceberg_io::lent_file_io(Arc::clone(&lent)),
-            server,
-            bank,
-            lent,
-        }
-    }
-
-    async fn read(&self) -> iceberg::Result<Bytes> {
-        self.io.new_input("s3://lake/t/a")?.read().await
-    }
-
-    fn advance(&self, seconds: u64) {
-        self.bank.clock.advance(Duration::from_secs(seconds));
-    }
-
-    fn asked(&self) -> usize {
-        self.bank.asked.load(Ordering::Relaxed)
-    }
-}
-
-fn lent(server: &Server, bank: &Arc<Bank>, loans: Vec<Loan>) -> Arc<Lent> {
-    let base = properties(&[
-        ("s3.endpoint", &server.address),
-        ("s3.access-key-id", "base"),
-        ("s3.secret-access-key", "hunter1"),
-    ]);
-    let clock = Arc::<ManualClock>::clone(&bank.clock);
-    let lender = Arc::<Bank>::clone(bank);
-    Arc::new(Lent::new(&base, loans, lender, clock))
-}
-
-fn nothing(_: &str) -> Option<Answer> {
-    None
-}
 
 #[tokio::test]
 async fn readers_in_mid_stream_go_on_with_new_credentials() {
@@ -156,6 +49,29 @@ async fn a_refused_request_is_signed_again(#[case] refuses: fn(&str) -> Option<A
         requests[1].header("x-amz-security-token"),
         Some("hunter3-k2")
     );
+}
+
+#[tokio::test]
+async fn the_second_signature_is_what_a_first_would_be() {
+    let refuses = |key: &str| (key == "k1").then(|| Answer::of("403 Forbidden", EXPIRED));
+    let sent = |request: &server::Request, name: &str| request.header(name).map(str::to_owned);
+    for _ in 0..10 {
+        let table = Fixture::new(None, refuses).await;
+        for _ in 0..2 {
+            let output = table.io.new_output("s3://lake/t/a=1/b").unwrap();
+            output.write("hello".into()).await.unwrap();
+        }
+        let requests = table.server.requests();
+        if sent(&requests[1], "x-amz-date") == sent(&requests[2], "x-amz-date") {
+            let signatures = requests[1..].iter();
+            let signatures: Vec<_> = signatures
+                .map(|request| sent(request, "authorization"))
+                .collect();
+            assert_eq!(signatures[0], signatures[1]);
+            return;
+        }
+    }
+    panic!("the second never stood still");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Locations, settings, and files on disk, in buckets and behind lent credentials.
 
+mod bank;
 mod bounds;
 mod files;
 mod lease;

@@ -90,12 +90,19 @@ fn credentials_come_from_keys_or_through_the_sdk(
     );
 }
 
+const OF_AN_APPLICATION: [(&str, &str); 4] = [
+    ("adls.account-name", "acct"),
+    ("adls.client-id", "id"),
+    ("adls.client-secret", "hunter2"),
+    ("adls.tenant-id", "tenant"),
+];
+
 #[rstest]
 #[case("gs://lake/x", &[("gcs.oauth2.token", "hunter2")], "GoogleCloudStorage(lake)")]
 #[case("abfss://c@acct.dfs.core.windows.net/x", &[("adls.account-key", "aHVudGVyMg==")], "MicrosoftAzure")]
 #[case("az://c/x", &[("adls.sas-token.acct.dfs.core.windows.net", "sv=1&sig=hunter2")], "account: acct")]
 #[case("az://c/x", &[("adls.connection-string", "AccountName=acct;AccountKey=aHVudGVyMg==")], "account: acct")]
-#[case("az://c/x", &[("adls.account-name", "acct"), ("adls.client-id", "i"), ("adls.client-secret", "hunter2"), ("adls.tenant-id", "t")], "account: acct")]
+#[case("az://c/x", &OF_AN_APPLICATION, "account: acct")]
 fn google_and_azure_show_no_secret(
     #[case] uri: &str,
     #[case] entries: &[(&str, &str)],
