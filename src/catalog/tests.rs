@@ -4,6 +4,7 @@ mod defined;
 mod glue;
 mod glue_server;
 mod remote;
+mod rest;
 
 use std::collections::BTreeMap;
 use std::path::Path;
