@@ -28,10 +28,22 @@ async fn readers_in_mid_stream_go_on_with_new_credentials() {
     assert_eq!(table.asked(), 1);
 }
 
+fn forbids_k1(key: &str) -> Option<Answer> {
+    (key == "k1").then(|| Answer::of("403 Forbidden", EXPIRED))
+}
+
+fn rejects_k1(key: &str) -> Option<Answer> {
+    (key == "k1").then(|| Answer::of("400 Bad Request", EXPIRED))
+}
+
+fn knows_no_k1(key: &str) -> Option<Answer> {
+    (key == "k1").then(|| Answer::of("401 Unauthorized", ""))
+}
+
 #[rstest]
-#[case(|key| (key == "k1").then(|| Answer::of("403 Forbidden", EXPIRED)))]
-#[case(|key| (key == "k1").then(|| Answer::of("400 Bad Request", EXPIRED)))]
-#[case(|key| (key == "k1").then(|| Answer::of("401 Unauthorized", "")))]
+#[case(forbids_k1)]
+#[case(rejects_k1)]
+#[case(knows_no_k1)]
 #[tokio::test]
 async fn a_refused_request_is_signed_again(#[case] refuses: fn(&str) -> Option<Answer>) {
     let table = Fixture::new(None, refuses).await;
@@ -53,10 +65,9 @@ async fn a_refused_request_is_signed_again(#[case] refuses: fn(&str) -> Option<A
 
 #[tokio::test]
 async fn the_second_signature_is_what_a_first_would_be() {
-    let refuses = |key: &str| (key == "k1").then(|| Answer::of("403 Forbidden", EXPIRED));
     let sent = |request: &server::Request, name: &str| request.header(name).map(str::to_owned);
     for _ in 0..10 {
-        let table = Fixture::new(None, refuses).await;
+        let table = Fixture::new(None, forbids_k1).await;
         for _ in 0..2 {
             let output = table.io.new_output("s3://lake/t/a=1/b").unwrap();
             output.write("hello".into()).await.unwrap();
@@ -76,10 +87,7 @@ async fn the_second_signature_is_what_a_first_would_be() {
 
 #[tokio::test]
 async fn many_refusals_ask_once() {
-    let table = Fixture::new(None, |key| {
-        (key == "k1").then(|| Answer::of("403 Forbidden", EXPIRED))
-    })
-    .await;
+    let table = Fixture::new(None, forbids_k1).await;
     let read = join_all((0..8).map(|_| table.read())).await;
     assert!(read.iter().all(Result::is_ok), "{read:?}");
     assert_eq!(table.asked(), 1);
