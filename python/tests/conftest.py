@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from harness.lab import Lab
 from harness.server import Server, binary
+from harness.warehouse import Warehouse
 
 # The tests of Feast's clients run in environments with Feast: ../feast066 and ../feast067.
 collect_ignore = [] if find_spec("feast") else ["feast_clients"]
@@ -32,8 +33,8 @@ def start_lab(
     """A function that fills a lab by the given function, starts it, and stops it when the module is done."""
     labs: list[Lab] = []
 
-    def start(fill: Callable[[Lab], None], **sections: dict[str, Any]) -> Lab:
-        lab = Lab(tmp_path_factory.mktemp("lab"))
+    def start(fill: Callable[[Lab], None], warehouse: Warehouse | None = None, **sections: dict[str, Any]) -> Lab:
+        lab = Lab(tmp_path_factory.mktemp("lab"), warehouse)
         fill(lab)
         labs.append(lab)
         lab.start(**sections)

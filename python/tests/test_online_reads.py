@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -37,12 +36,7 @@ def write(
     definition = {**DEFINITION, "join_keys": [{"name": "id", "type": key_type}]}
     times = pa.array([at] * len(values), pa.timestamp("us", "UTC"))
     table = pa.table({"id": list(values), "event_timestamp": times, "value": pa.array(values.values(), pa.float64())})
-    request = {"write": {"feature_view": view, "to": "online", "definition": definition}}
-    writer, reader = lab.client.flight.do_put(command(request), table.schema)
-    with writer:
-        writer.write_table(table)
-        writer.done_writing()
-        return json.loads(reader.read().to_pybytes())
+    return lab.client.write(view, table, definition=definition)
 
 
 def request(view: str, ids: list[Any], **options: Any) -> dict[str, Any]:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.flight as flight
 import pyarrow.parquet as pq
 import pytest
-from harness.client import command
 from harness.deletes import commit_deletes, position_deletes
 from harness.lab import Lab
+from harness.online_rows import DEFINITION, START, entity_key, plain, rows
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.transforms import BucketTransform
 from pyiceberg.types import BinaryType
 
 BUCKETS = 8
-START = datetime(2026, 1, 1, tzinfo=UTC)
-DEFINITION = {"join_keys": [{"name": "id", "type": "INT64"}, {"name": "city", "type": "STRING"}]}
 Result = dict[str, Any]
 
 
@@ -41,54 +35,7 @@ def lab(start_lab: Callable[..., Lab]) -> Lab:
 
 def write(lab: Lab, view: str, rows: pa.Table, **options: Any) -> Result:
     """Send rows to an online table and return the server's answer."""
-    request = {"write": {"feature_view": view, "to": "online", "definition": DEFINITION, **options}}
-    writer, reader = lab.client.flight.do_put(command(request), rows.schema)
-    with writer:
-        writer.write_table(rows)
-        writer.done_writing()
-        answer = reader.read()
-    return json.loads(answer.to_pybytes())
-
-
-def act(lab: Lab, action: str, body: dict[str, Any]) -> Result:
-    """Run an action and return its answer."""
-    (result,) = lab.client.flight.do_action(flight.Action(action, json.dumps({action: body}).encode()))
-    return json.loads(result.body.to_pybytes())
-
-
-def rows(count: int) -> pa.Table:
-    """Rows of every kind of type, nulls among them."""
-    even = [i % 2 == 0 for i in range(count)]
-    pick = [i if keep else None for i, keep in enumerate(even)]
-    return pa.table(
-        {
-            "id": pa.array(range(count), pa.int64()),
-            "city": [f"city {i % 7}" for i in range(count)],
-            "event_timestamp": pa.array(
-                [START + timedelta(seconds=i) for i in range(count)], pa.timestamp("ns", "UTC")
-            ),
-            "created_timestamp": pa.array([START if keep else None for keep in even], pa.timestamp("us")),
-            "b": pa.array([i % 3 == 0 if keep else None for i, keep in enumerate(even)]),
-            "i32": pa.array(pick, pa.int32()),
-            "f32": pa.array(pick, pa.float32()),
-            "f64": pa.array(pick, pa.float64()),
-            "text": pa.array([None if i is None else "ä" * (i % 90) for i in pick], pa.large_string()),
-            "raw": pa.array([None if i is None else bytes([i % 256]) for i in pick], pa.binary()),
-            "money": pa.array([None if i is None else Decimal(i) / 4 for i in pick], pa.decimal128(12, 2)),
-            "day": pa.array([None if i is None else START.date() for i in pick], pa.date32()),
-            "floats": pa.array([None if i is None else [0.5, None, float(i)] for i in pick], pa.list_(pa.float32())),
-            "pair": pa.array([None if i is None else {"x": i} for i in pick], pa.struct([("x", pa.int64())])),
-            "counts": pa.array([None if i is None else [("a", i)] for i in pick], pa.map_(pa.string(), pa.int64())),
-        }
-    )
-
-
-def entity_key(key: int, city: str) -> bytes:
-    """Feast's entity key, version 3, written out by hand."""
-    text = city.encode()
-    names = b"".join(struct.pack("<II", 2, len(name)) + name for name in (b"city", b"id"))
-    values = struct.pack("<II", 2, len(text)) + text + struct.pack("<IIq", 4, 8, key)
-    return struct.pack("<I", 2) + names + values
+    return lab.client.write(view, rows, definition=DEFINITION, **options)
 
 
 def stored(lab: Lab, answer: Result) -> Table:
@@ -100,21 +47,6 @@ def by_duckdb(table: Table) -> pa.Table:
     """All rows, by DuckDB and from the data files alone."""
     paths = [task.file.file_path.removeprefix("file://") for task in table.scan().plan_files()]
     return duckdb.sql("select * from read_parquet($paths)", params={"paths": paths}).to_arrow_table()
-
-
-def plain(table: pa.Table, columns: list[str]) -> list[dict[str, Any]]:
-    """Rows as Python values in the order of their key, without what engines call types by."""
-    ordered = table.select(columns).sort_by("id").to_pylist()
-    return [{name: utc(value) for name, value in row.items()} for row in ordered]
-
-
-def utc(value: Any) -> Any:
-    """Times in UTC, lists of pairs as dictionaries."""
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    if isinstance(value, list) and value and isinstance(value[0], tuple):
-        return dict(value)
-    return value
 
 
 @pytest.mark.parametrize(("view", "count"), [("small", 50), ("large", 20_000)])
@@ -190,13 +122,13 @@ def test_tables_are_made_and_dropped_by_actions(lab: Lab) -> None:
     keep = {"feature_view": "acted", "definition": {**DEFINITION, "features": [{"name": "f", "type": "DOUBLE_LIST"}]}}
     name = f"online.{lab.definitions.project}_acted"
     nothing = {"created": [], "evolved": [], "dropped": []}
-    assert act(lab, "update", {"keep": [keep], "dry_run": True}) == {**nothing, "created": [name]}
+    assert lab.client.act("update", {"keep": [keep], "dry_run": True}) == {**nothing, "created": [name]}
     assert not lab.warehouse.catalog.table_exists(name)
-    assert act(lab, "update", {"keep": [keep]}) == {**nothing, "created": [name]}
-    assert act(lab, "update", {"keep": [keep]}) == nothing
+    assert lab.client.act("update", {"keep": [keep]}) == {**nothing, "created": [name]}
+    assert lab.client.act("update", {"keep": [keep]}) == nothing
     assert str(lab.warehouse.catalog.load_table(name).schema().find_type("f")) == "list<double>"
-    assert act(lab, "teardown", {"feature_views": ["acted"]}) == {**nothing, "dropped": [name]}
-    assert act(lab, "update", {"delete": ["acted"]}) == nothing
+    assert lab.client.act("teardown", {"feature_views": ["acted"]}) == {**nothing, "dropped": [name]}
+    assert lab.client.act("update", {"delete": ["acted"]}) == nothing
     assert not lab.warehouse.catalog.table_exists(name)
 
 

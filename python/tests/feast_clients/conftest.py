@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from components import postgres, registry_server, rest_catalog, s3
+from components import registry_server, s3
 from feast_lab import FeastLab
+from harness.components import moto, postgres, seaweed
 
-__all__ = ["postgres", "registry_server", "rest_catalog", "s3"]
+__all__ = ["moto", "postgres", "registry_server", "s3", "seaweed"]
 
 KINDS = ["iceberg", "parquet"]
 STARTED: list[FeastLab] = []

@@ -7,7 +7,6 @@ SQLite online store. Nothing of Feast is patched: what the tests drive is what `
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,8 @@ from feast import FeatureStore, FileSource
 from feast.data_source import DataSource
 from feast.infra.data_sources.contrib.iceberg_catalog.iceberg_source import IcebergSource
 from harness.definitions import to_section
-from harness.server import START_SECONDS, Server, free_port
+from harness.process import Process, free_port
+from harness.server import START_SECONDS, Server
 from harness.warehouse import Warehouse
 
 UPSTREAM_SECONDS = 180
@@ -52,7 +52,7 @@ class FeastLab:
         self.warehouse = Warehouse(self.repo / "iceberg")
         for folder in (self.registry_path.parent, self.client):
             folder.mkdir(parents=True, exist_ok=True)
-        self._server: Server | None = None
+        self._server: Server | UpstreamServer | None = None
         self.store: FeatureStore
 
     def iceberg(self, name: str, rows: pa.Table, **options: Any) -> IcebergSource:
@@ -143,7 +143,7 @@ class FeastLab:
         (folder / "feature_store.yaml").write_text(yaml.safe_dump(settings))
 
     @property
-    def server(self) -> Server:
+    def server(self) -> Process:
         """The running server."""
         assert self._server is not None, "the lab is not started"
         return self._server
@@ -154,20 +154,13 @@ class FeastLab:
             self._server.stop()
 
 
-class UpstreamServer(Server):
+class UpstreamServer(Process):
     """`feast serve_offline` of the installed Feast."""
 
     def __init__(self, directory: Path, repo: Path, port: int) -> None:
         """Start it on `port`."""
-        self.port = port
-        self.log_path = directory / "upstream.log"
-        with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*feast_command(), "-c", str(repo), "serve_offline", "-h", "127.0.0.1", "-p", str(port)],
-                cwd=directory,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        command = [*feast_command(), "-c", repo, "serve_offline", "-h", "127.0.0.1", "-p", port]
+        super().__init__(command, port, directory / "upstream.log", cwd=directory)
 
 
 def feast_command() -> list[str]:

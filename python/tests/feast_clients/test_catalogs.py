@@ -6,16 +6,15 @@ import subprocess
 from collections.abc import Callable
 
 import pandas as pd
-from components import SeaweedFS
 from drivers import DRIVER, STATS_SCHEMA, STATS_TYPES, TIMES, frame, plain, stats_source, stats_table, view
 from feast import FeatureStore
 from feast.infra.data_sources.contrib.iceberg_catalog.iceberg_source import IcebergSource
 from feast_lab import FeastLab
+from harness.components import Moto, Postgres
 from harness.frames import at, table
-from harness.server import Server, binary
+from harness.seaweed import SeaweedFS
+from harness.server import binary
 from pyiceberg.catalog import Catalog, load_catalog
-
-S3 = {"s3.access-key-id": "test", "s3.secret-access-key": "test", "s3.region": "us-east-1"}
 
 
 def check(lab: FeastLab, catalog: Catalog, source: IcebergSource) -> None:
@@ -38,9 +37,9 @@ def trips(store: FeatureStore, *drivers: int) -> list[object]:
     return plain(store.get_historical_features(entity_df=entities, features=["stats:trips"]).to_df()["trips"])
 
 
-def test_postgresql_with_tables_on_s3(new_lab: Callable[..., FeastLab], postgres: Server, s3: str) -> None:
-    properties = {**S3, "s3.endpoint": s3}
-    uri = f"postgresql+psycopg://feast@127.0.0.1:{postgres.port}/postgres"
+def test_postgresql_with_tables_on_s3(new_lab: Callable[..., FeastLab], postgres: Postgres, moto: Moto) -> None:
+    properties = moto.s3()
+    uri = postgres.create_database("sources")
     catalog = load_catalog("lake", type="sql", uri=uri, warehouse="s3://lab/warehouse", **properties)
     source = IcebergSource(
         name="stats_source",
@@ -66,9 +65,9 @@ def write_online(lab: FeastLab, **trips: int) -> None:
     lab.store.write_to_online_store("stats", table(STATS_TYPES, *rows).to_pandas())
 
 
-def test_online_tables_on_postgresql_and_s3(new_lab: Callable[..., FeastLab], postgres: Server, s3: str) -> None:
-    uri = f"postgresql+psycopg://feast@127.0.0.1:{postgres.port}/postgres"
-    properties = {**S3, "s3.endpoint": s3}
+def test_online_tables_on_postgresql_and_s3(new_lab: Callable[..., FeastLab], postgres: Postgres, moto: Moto) -> None:
+    uri = postgres.create_database("online")
+    properties = moto.s3()
     lake = {"type": "sql", "uri": uri, "warehouse": "s3://lab/online"}
     sections = {"catalogs.lake": lake, "catalogs.lake.properties": properties, "online": {"catalog": "lake"}}
     lab = new_lab(online_store={}).start(**sections)
@@ -91,8 +90,8 @@ def test_online_tables_on_postgresql_and_s3(new_lab: Callable[..., FeastLab], po
     assert not catalog.table_exists("online.lab_stats")
 
 
-def test_a_rest_catalog(new_lab: Callable[..., FeastLab], rest_catalog: SeaweedFS) -> None:
-    properties = rest_catalog.properties()
+def test_a_rest_catalog(new_lab: Callable[..., FeastLab], seaweed: SeaweedFS) -> None:
+    properties = seaweed.properties()
     catalog = load_catalog("lake", type="rest", **properties)
     source = IcebergSource(
         name="stats_source",

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from components import RegistryServer
 from drivers import DRIVER, STATS_SCHEMA, TIMES, ask_server, frame, plain, stats_source, stats_table, view
 from feast import FeatureStore, FileSource
 from feast.errors import FeatureViewNotFoundException
 from feast_lab import FeastLab
+from harness.components import Postgres
 from harness.frames import at
-from harness.server import Server
 
 
 def trips(store: FeatureStore, name: str = "stats") -> list[object]:
@@ -71,13 +72,13 @@ def test_sqlite(new_lab: Callable[..., FeastLab], tmp_path: Path) -> None:
     check(lab.start())
 
 
-def test_a_registry_server(new_lab: Callable[..., FeastLab], registry_server: Server) -> None:
+def test_a_registry_server(new_lab: Callable[..., FeastLab], registry_server: RegistryServer) -> None:
     registry = {"registry_type": "remote", "path": f"localhost:{registry_server.port}"}
     check(new_lab(registry=registry).start())
 
 
-def test_postgresql(new_lab: Callable[..., FeastLab], postgres: Server) -> None:
-    path = f"postgresql+psycopg://feast@127.0.0.1:{postgres.port}/postgres"
+def test_postgresql(new_lab: Callable[..., FeastLab], postgres: Postgres) -> None:
+    path = postgres.create_database("registry")
     check(new_lab(registry={"registry_type": "sql", "path": path}).start())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -19,6 +20,14 @@ def historical_request(features: list[str] | str, entity: dict[str, Any] | None,
     chosen = {"feature_service": features} if isinstance(features, str) else {"features": features}
     source = {} if entity is None else {"entity": entity}
     return {"historical": {**chosen, **options, **source}}
+
+
+def ipc(frame: pa.Table) -> str:
+    """A dataframe as a request carries it in itself."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, frame.schema) as writer:
+        writer.write_table(frame)
+    return base64.b64encode(sink.getvalue()).decode()
 
 
 class Client:
@@ -58,6 +67,21 @@ class Client:
             writer.write_table(frame)
             writer.done_writing()
             return reader.read_all()
+
+    def write(self, view: str, rows: pa.Table, to: str = "online", **options: Any) -> dict[str, Any]:
+        """Store rows of a view; return the server's answer."""
+        request = {"write": {"feature_view": view, "to": to, **options}}
+        writer, reader = self.flight.do_put(command(request), rows.schema)
+        with writer:
+            writer.write_table(rows)
+            writer.done_writing()
+            answer = reader.read()
+        return json.loads(answer.to_pybytes())
+
+    def act(self, action: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Run an action; return its answer."""
+        (result,) = self.flight.do_action(flight.Action(action, json.dumps({action: body}).encode()))
+        return json.loads(result.body.to_pybytes())
 
     def info(self, request: dict[str, Any]) -> flight.FlightInfo:
         """Plan a request."""

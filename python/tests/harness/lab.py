@@ -18,14 +18,15 @@ from harness.warehouse import Warehouse
 class Lab:
     """Fill `warehouse` and `definitions`, `start`, then ask `client`."""
 
-    def __init__(self, directory: Path) -> None:
-        """Prepare an empty lab in a directory of its own."""
+    def __init__(self, directory: Path, warehouse: Warehouse | None = None) -> None:
+        """Prepare an empty lab in a directory of its own, over a warehouse of its own unless there is one."""
         self.directory = directory
-        self.warehouse = Warehouse(directory / "data")
+        self.warehouse = warehouse or Warehouse(directory / "data")
         self.definitions = Definitions()
         self.features_path = directory / "features.toml"
         self._server: Server | None = None
         self._client: Client | None = None
+        self._sections: dict[str, dict[str, Any]] = {}
 
     def add(
         self, view: str, keys: list[str], *batches: pa.Table, write: dict[str, Any] | None = None, **options: Any
@@ -47,9 +48,15 @@ class Lab:
             "registry": {"type": "toml", "path": str(self.features_path)},
             **{name.replace("_", "."): values for name, values in sections.items()},
         }
+        self._sections = sections
         self._server = Server.serve(self.directory, config)
         self._client = Client(self._server.location)
         return self
+
+    def restart(self) -> Lab:
+        """Stop the server and serve the same again."""
+        self.stop()
+        return self.start(**self._sections)
 
     def run(self, *arguments: str) -> str:
         """Run a command of the binary with the lab's configuration, beside the server; what it prints."""
