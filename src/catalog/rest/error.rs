@@ -7,6 +7,7 @@ use iceberg::{Error, ErrorKind, TableIdent};
 use reqwest::StatusCode;
 use serde::Deserialize;
 
+use super::secrets::Secrets;
 use super::session::REQUEST_LIMIT;
 
 /// Characters of the server's own words that are shown.
@@ -16,8 +17,10 @@ const SHOWN: usize = 300;
 pub(super) enum Failure {
     /// Nothing was sent, in words without secrets.
     Unreachable(String),
-    /// It was sent, and no answer came.
+    /// It was sent, and the connection broke.
     Unanswered(String),
+    /// It was sent, and no answer came in time.
+    TimedOut(String),
     /// The server answered something else than what was asked for.
     Answered(Answer),
 }
@@ -46,13 +49,16 @@ struct Model {
 }
 
 impl Answer {
-    /// Whatever is no error in the protocol's form is a page of some proxy, which is not shown.
-    pub(super) fn new(status: StatusCode, body: &[u8]) -> Self {
+    /// Whatever is no error in the protocol's form is a page of some proxy, which is not shown; nor are words that repeat a
+    /// secret.
+    pub(super) fn new(status: StatusCode, body: &[u8], secrets: &Secrets) -> Self {
         let body: Body = serde_json::from_slice(body).unwrap_or_default();
+        let told = |text: &String| !secrets.are_in(text);
+        let message = Some(body.error.message).filter(told).unwrap_or_default();
         Self {
             status,
-            kind: body.error.kind,
-            message: body.error.message.chars().take(SHOWN).collect(),
+            kind: Some(body.error.kind).filter(told).unwrap_or_default(),
+            message: message.chars().take(SHOWN).collect(),
         }
     }
 
@@ -92,16 +98,16 @@ impl Failure {
             };
             return Self::Unreachable(message);
         }
-        Self::Unanswered(match error.is_timeout() {
-            true => format!("no answer within {} s", REQUEST_LIMIT.as_secs()),
-            false => innermost.to_string(),
-        })
+        match error.is_timeout() {
+            true => Self::TimedOut(format!("no answer within {} s", REQUEST_LIMIT.as_secs())),
+            false => Self::Unanswered(innermost.to_string()),
+        }
     }
 
     pub(super) fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Answered(answer) => Some(answer.status),
-            Self::Unreachable(_) | Self::Unanswered(_) => None,
+            Self::Unreachable(_) | Self::Unanswered(_) | Self::TimedOut(_) => None,
         }
     }
 
@@ -109,7 +115,7 @@ impl Failure {
     pub(super) fn is_unknown(&self) -> bool {
         match self {
             Self::Unreachable(_) => false,
-            Self::Unanswered(_) => true,
+            Self::Unanswered(_) | Self::TimedOut(_) => true,
             Self::Answered(answer) => {
                 answer.status.is_server_error() && answer.status != StatusCode::NOT_IMPLEMENTED
             }
@@ -118,7 +124,9 @@ impl Failure {
 
     pub(super) fn message(&self) -> String {
         match self {
-            Self::Unreachable(message) | Self::Unanswered(message) => message.clone(),
+            Self::Unreachable(message) | Self::Unanswered(message) | Self::TimedOut(message) => {
+                message.clone()
+            }
             Self::Answered(answer) => answer.shown(),
         }
     }

@@ -9,6 +9,7 @@ mod committer;
 mod error;
 mod lender;
 mod paths;
+mod secrets;
 mod session;
 mod settings;
 mod token;

@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::error::{Answer, Failure};
 use super::paths::under_v1;
+use super::secrets::Secrets;
 use super::settings::{ServerConfig, Settings, base};
 use super::token::Tokens;
 use crate::catalog::CatalogConfig;
@@ -31,6 +32,7 @@ pub(super) struct Session {
     config: CatalogConfig,
     client: Client,
     tokens: Tokens,
+    secrets: Secrets,
     settings: OnceCell<Settings>,
 }
 
@@ -54,6 +56,7 @@ impl Session {
             client: builder
                 .build()
                 .map_err(|error| Failure::of_connection(&error).message())?,
+            secrets: Secrets::of(&config.properties),
             tokens: Tokens::new(&base(config), &config.properties),
             settings: OnceCell::new(),
             config: config.clone(),
@@ -159,7 +162,10 @@ impl Session {
         let body = answer.bytes().await.map_err(failed)?;
         match status.is_success() {
             true => Ok(body.into()),
-            false => Err(Failure::Answered(Answer::new(status, &body))),
+            false => {
+                let secrets = self.secrets.with(token);
+                Err(Failure::Answered(Answer::new(status, &body, &secrets)))
+            }
         }
     }
 }
@@ -186,10 +192,16 @@ fn words(error: &serde_json::Error) -> &'static str {
 /// Whether the same request may succeed later, and certainly changed nothing yet.
 fn is_passing(method: &Method, failure: &Failure) -> bool {
     let reads = matches!(*method, Method::GET | Method::HEAD);
-    match failure.status() {
-        Some(StatusCode::TOO_MANY_REQUESTS) => true,
-        Some(
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT,
+    match (failure, failure.status()) {
+        (_, Some(StatusCode::TOO_MANY_REQUESTS)) => true,
+        (Failure::Unanswered(_), _) => reads,
+        (
+            _,
+            Some(
+                StatusCode::BAD_GATEWAY
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT,
+            ),
         ) => reads,
         _ => false,
     }

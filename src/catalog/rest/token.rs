@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::error::{Answer, Failure};
+use super::secrets::Secrets;
 
 /// A token is replaced this long before it expires, or after two thirds of its life if that is later.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -129,7 +130,11 @@ impl Grant {
             .await
             .map_err(|error| self.failed(&Failure::of_connection(&error)))?;
         if !status.is_success() {
-            return Err(self.failed(&Failure::Answered(Answer::new(status, &[]))));
+            return Err(self.failed(&Failure::Answered(Answer::new(
+                status,
+                &[],
+                &Secrets::default(),
+            ))));
         }
         let unread = |_| Failure::Unreachable("the token server's answer is no token".to_owned());
         let granted: Granted = serde_json::from_slice(&body).map_err(unread)?;

@@ -367,6 +367,26 @@ async fn a_token_server_that_repeats_the_secret_is_not_quoted() {
     assert!(!format!("{error} {error:?} {catalogs:?}").contains(CANARY));
 }
 
+#[tokio::test]
+async fn a_server_that_repeats_secrets_is_not_quoted() {
+    let (uri, _) = server(|request, _| {
+        let (status, mut body) = failure(400, "BadRequestException");
+        body["error"]["message"] = format!("cannot read {}", request.head).into();
+        (status, body)
+    })
+    .await;
+    let properties = [("credential", "ann:hunter2"), ("header.X-Key", "hunter3")];
+    let error = open(&uri, &properties)
+        .load_table(&table())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("the server answered 400 Bad Request"),
+        "{error}"
+    );
+}
+
 #[rstest]
 #[case("rest.sigv4-enabled", "true")]
 #[case("auth.type", "google")]
