@@ -64,6 +64,13 @@ async fn a_refused_request_is_signed_again(#[case] refuses: fn(&str) -> Option<A
 }
 
 #[tokio::test]
+async fn a_refusal_without_a_reason_may_be_about_the_credentials() {
+    let table = Fixture::new(None, rejects_k1).await;
+    assert!(table.io.exists("s3://lake/t/a").await.unwrap());
+    assert_eq!(table.server.keys(), ["k1", "k2"]);
+}
+
+#[tokio::test]
 async fn the_second_signature_is_what_a_first_would_be() {
     let sent = |request: &server::Request, name: &str| request.header(name).map(str::to_owned);
     for _ in 0..10 {
