@@ -146,7 +146,7 @@ impl SourceRules {
     /// Properties can name more addresses: of an object store, of a server that is shown credentials.
     fn check_property(&self, key: &str, value: &str) -> Result<()> {
         let names_address = value.contains("://")
-            || ["endpoint", "uri", "url"]
+            || ["endpoint", "host", "uri", "url"]
                 .iter()
                 .any(|end| key.to_ascii_lowercase().ends_with(end));
         if names_address {
@@ -154,11 +154,11 @@ impl SourceRules {
         }
         let remedy = match key {
             "prefix" if address::climbs(value) => "use a prefix without `..`",
-            _ if names_identity(key) => "configure the catalog in a section [catalogs.NAME]",
+            _ if is_operators(key) => "configure the catalog in a section [catalogs.NAME]",
             _ => return Ok(()),
         };
         match self.limit(&self.config.catalog_uris) {
-            Some(_) => Err(refused(format!("property `{key}` = `{value}`"), remedy)),
+            Some(_) => Err(refused(format!("property `{key}`"), remedy)),
             None => Ok(()),
         }
     }
@@ -186,10 +186,19 @@ fn refused(what: String, remedy: &str) -> Error {
     }
 }
 
-/// Whether a property makes the server act as somebody whom only its own credentials let it be.
-fn names_identity(key: &str) -> bool {
-    let ends = ["profile-name", "role-arn", "assume-role.arn"];
-    ends.iter().any(|end| key.ends_with(end))
+/// Whether a property makes the server act as somebody whom only its own credentials let it be, read a file of its own, or go
+/// to an address among other words.
+fn is_operators(key: &str) -> bool {
+    let ends = [
+        "assume-role.arn",
+        "ca-bundle",
+        "cabundle",
+        "connection-string",
+        "profile-name",
+        "role-arn",
+    ];
+    ends.iter()
+        .any(|end| key.to_ascii_lowercase().ends_with(end))
 }
 
 /// Warehouses may be relative to the working directory.

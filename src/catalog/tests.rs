@@ -3,6 +3,7 @@
 mod defined;
 mod glue;
 mod glue_server;
+mod http;
 mod remote;
 mod rest;
 

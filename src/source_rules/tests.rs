@@ -238,6 +238,9 @@ fn properties_name_no_other_address(#[case] key: &str, #[case] value: &str, #[ca
 #[case("", &[("glue.region", "eu-west-1"), ("client.role-arn", "arn:aws:iam::1:role/r")], false)]
 #[case("", &[("glue.region", "eu-west-1"), ("client.assume-role.arn", "arn:aws:iam::1:role/r")], false)]
 #[case("", &[("glue.region", "eu-west-1"), ("glue.profile-name", "admin")], false)]
+#[case("", &[("glue.region", "eu-west-1"), ("s3.ca-bundle", "/etc/passwd")], false)]
+#[case("", &[("glue.region", "eu-west-1"), ("adls.account-host", "evil")], false)]
+#[case("", &[("glue.region", "eu-west-1"), ("adls.connection-string", "BlobEndpoint=evil")], false)]
 fn glue_is_allowed_by_the_address_of_its_region(
     #[case] uri: &str,
     #[case] properties: &[(&str, &str)],

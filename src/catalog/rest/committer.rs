@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode};
 
 use super::error::Failure;
 use super::session::Session;
-use crate::catalog::commit::{Outcome, TableCommitter, with_metadata};
+use crate::catalog::commit::{Outcome, TableCommitter, same_layout, with_metadata};
 use crate::catalog::table_error;
 use crate::error::{Error, Result};
 use crate::model::TableName;
@@ -109,27 +109,15 @@ impl RestCommitter {
 }
 
 /// What a commit depends on beside the table's identity.
-fn unchanged(base: &Table) -> [TableRequirement; 6] {
+fn unchanged(base: &Table) -> Vec<TableRequirement> {
     let metadata = base.metadata();
-    [
-        TableRequirement::RefSnapshotIdMatch {
-            r#ref: MAIN_BRANCH.to_owned(),
-            snapshot_id: metadata.current_snapshot_id(),
-        },
-        TableRequirement::CurrentSchemaIdMatch {
-            current_schema_id: metadata.current_schema_id(),
-        },
-        TableRequirement::LastAssignedFieldIdMatch {
-            last_assigned_field_id: metadata.last_column_id(),
-        },
-        TableRequirement::DefaultSpecIdMatch {
-            default_spec_id: metadata.default_partition_spec_id(),
-        },
-        TableRequirement::LastAssignedPartitionIdMatch {
-            last_assigned_partition_id: metadata.last_partition_id(),
-        },
-        TableRequirement::DefaultSortOrderIdMatch {
-            default_sort_order_id: metadata.default_sort_order_id(),
-        },
-    ]
+    let mut requirements = same_layout(metadata);
+    requirements.push(TableRequirement::LastAssignedPartitionIdMatch {
+        last_assigned_partition_id: metadata.last_partition_id(),
+    });
+    requirements.push(TableRequirement::RefSnapshotIdMatch {
+        r#ref: MAIN_BRANCH.to_owned(),
+        snapshot_id: metadata.current_snapshot_id(),
+    });
+    requirements
 }

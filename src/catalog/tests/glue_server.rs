@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+
+use super::http::read;
 
 /// Status and body.
 pub(super) type Answer = (u16, Value);
@@ -63,7 +65,7 @@ impl Server {
     }
 
     async fn serve(&self, mut stream: TcpStream) {
-        let (action, body) = read(&mut stream).await;
+        let (action, body) = read_action(&mut stream).await;
         let (status, body) = self.0.lock().unwrap().answer(&action, &body);
         let body = body.to_string();
         let answer = format!(
@@ -75,26 +77,11 @@ impl Server {
     }
 }
 
-async fn read(stream: &mut TcpStream) -> (String, Value) {
-    let mut bytes = Vec::new();
-    loop {
-        stream.read_buf(&mut bytes).await.unwrap();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let of = |name: &str| {
-            let lines = head.lines().filter_map(|line| line.split_once(": "));
-            let mut lines = lines.filter(|(key, _)| key.eq_ignore_ascii_case(name));
-            lines.next().map(|(_, value)| value.to_owned())
-        };
-        let length = of("content-length").map_or(0, |length| length.parse().unwrap());
-        if body.len() >= length {
-            let action = of("x-amz-target").unwrap_or_default();
-            let action = action.rsplit('.').next().unwrap_or_default().to_owned();
-            return (action, serde_json::from_str(body).unwrap());
-        }
-    }
+async fn read_action(stream: &mut TcpStream) -> (String, Value) {
+    let request = read(stream).await;
+    let action = request.header("x-amz-target").unwrap_or_default();
+    let action = action.rsplit('.').next().unwrap_or_default().to_owned();
+    (action, serde_json::from_str(&request.body).unwrap())
 }
 
 impl State {

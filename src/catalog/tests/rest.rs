@@ -7,33 +7,14 @@ use iceberg::spec::{NestedField, PrimitiveType, Schema, TableMetadataBuilder, Ty
 use iceberg::{TableCreation, TableRequirement, TableUpdate};
 use rstest::rstest;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
+use super::http::{Request, read};
 use super::*;
 use crate::catalog::commit::Outcome;
 
 const CANARY: &str = "hunter2";
-
-#[derive(Clone, Debug)]
-struct Request {
-    /// Method and address.
-    line: String,
-    head: String,
-    body: String,
-}
-
-impl Request {
-    fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        let mut lines = lines.filter(|(key, _)| key.eq_ignore_ascii_case(name));
-        lines.next().map(|(_, value)| value)
-    }
-
-    fn is(&self, line: &str) -> bool {
-        self.line == line
-    }
-}
 
 type Seen = Arc<Mutex<Vec<Request>>>;
 type Answer = (u16, Value);
@@ -77,28 +58,6 @@ async fn server(
         }
     });
     (format!("http://{address}"), seen)
-}
-
-async fn read(stream: &mut TcpStream) -> Request {
-    let mut bytes = Vec::new();
-    loop {
-        stream.read_buf(&mut bytes).await.unwrap();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let request = Request {
-            line: head.split(' ').take(2).collect::<Vec<_>>().join(" "),
-            head: head.to_owned(),
-            body: body.to_owned(),
-        };
-        let length = request
-            .header("content-length")
-            .map_or(0, |length| length.parse().unwrap());
-        if body.len() >= length {
-            return request;
-        }
-    }
 }
 
 fn open(uri: &str, properties: &[(&str, &str)]) -> Catalogs {
@@ -290,12 +249,12 @@ async fn a_commit_names_all_that_it_depends_on() {
         types,
         [
             "assert-table-uuid",
-            "assert-ref-snapshot-id",
             "assert-current-schema-id",
             "assert-last-assigned-field-id",
             "assert-default-spec-id",
-            "assert-last-assigned-partition-id",
             "assert-default-sort-order-id",
+            "assert-last-assigned-partition-id",
+            "assert-ref-snapshot-id",
         ]
     );
     assert_eq!(body["updates"][0]["updates"]["a"], "b");
