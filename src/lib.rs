@@ -18,6 +18,7 @@
 //! - [`telemetry`]: logging set-up.
 //! - [`registry`]: feature definitions, refreshed while serving.
 //! - [`source_rules`]: what definitions and clients may make the server reach.
+//! - `aws`: Amazon's SDK by pyiceberg's properties.
 //! - [`storage`]: object stores by location.
 //! - [`catalog`]: catalogs by name; the only module that knows SQL, REST or Glue.
 //! - [`table`]: pinned Iceberg tables: file index, pruning, reading, writing.
@@ -33,6 +34,7 @@
 //! - [`demo`]: a sample feature store, made and queried by one command.
 //! - [`proto`]: generated wire messages.
 
+mod aws;
 pub mod catalog;
 pub mod clock;
 pub mod config;

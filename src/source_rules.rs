@@ -73,11 +73,13 @@ impl SourceRules {
         if let Some(variable) = token_env_var {
             self.check_variable(variable)?;
         }
-        match sqlite_path(&catalog.uri) {
+        let file = sqlite_path(&catalog.uri).filter(|_| catalog.kind == CatalogType::Sql);
+        match file {
             Some(path) => self.check_place(&path.to_string_lossy())?,
-            None => self.check_address(&catalog.uri)?,
+            None => self.check_address(&catalog.address())?,
         }
-        if let (CatalogType::Sql, Some(warehouse)) = (catalog.kind, &catalog.warehouse) {
+        let has_place = matches!(catalog.kind, CatalogType::Sql | CatalogType::Glue);
+        if let (true, Some(warehouse)) = (has_place, &catalog.warehouse) {
             self.check_place(&absolute(warehouse)?)?;
         }
         catalog
@@ -144,20 +146,21 @@ impl SourceRules {
     /// Properties can name more addresses: of an object store, of a server that is shown credentials.
     fn check_property(&self, key: &str, value: &str) -> Result<()> {
         let names_address = value.contains("://")
-            || ["endpoint", "uri", "url"]
+            || ["endpoint", "host", "uri", "url"]
                 .iter()
                 .any(|end| key.to_ascii_lowercase().ends_with(end));
         if names_address {
             return self.check_address(value);
         }
-        let climbs = key == "prefix" && address::climbs(value);
-        if climbs && self.limit(&self.config.catalog_uris).is_some() {
-            return Err(refused(
-                format!("property `{key}` = `{value}`"),
-                "use a prefix without `..`",
-            ));
+        let remedy = match key {
+            "prefix" if address::climbs(value) => "use a prefix without `..`",
+            _ if is_operators(key) => "configure the catalog in a section [catalogs.NAME]",
+            _ => return Ok(()),
+        };
+        match self.limit(&self.config.catalog_uris) {
+            Some(_) => Err(refused(format!("property `{key}`"), remedy)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn check_variable(&self, variable: &str) -> Result<()> {
@@ -181,6 +184,21 @@ fn refused(what: String, remedy: &str) -> Error {
         what,
         remedy: remedy.to_owned(),
     }
+}
+
+/// Whether a property makes the server act as somebody whom only its own credentials let it be, read a file of its own, or go
+/// to an address among other words.
+fn is_operators(key: &str) -> bool {
+    let ends = [
+        "assume-role.arn",
+        "ca-bundle",
+        "cabundle",
+        "connection-string",
+        "profile-name",
+        "role-arn",
+    ];
+    ends.iter()
+        .any(|end| key.to_ascii_lowercase().ends_with(end))
 }
 
 /// Warehouses may be relative to the working directory.

@@ -88,6 +88,24 @@ pub(crate) fn with_metadata(
     table.build().map_err(Error::iceberg("stage table"))
 }
 
+/// What data files and commits depend on: columns, layout and order.
+pub(crate) fn same_layout(metadata: &TableMetadata) -> Vec<TableRequirement> {
+    vec![
+        TableRequirement::CurrentSchemaIdMatch {
+            current_schema_id: metadata.current_schema_id(),
+        },
+        TableRequirement::LastAssignedFieldIdMatch {
+            last_assigned_field_id: metadata.last_column_id(),
+        },
+        TableRequirement::DefaultSpecIdMatch {
+            default_spec_id: metadata.default_partition_spec_id(),
+        },
+        TableRequirement::DefaultSortOrderIdMatch {
+            default_sort_order_id: metadata.default_sort_order_id(),
+        },
+    ]
+}
+
 pub(super) fn next_location(old: &str, metadata: &TableMetadata) -> Result<MetadataLocation> {
     let old = MetadataLocation::from_str(old).map_err(Error::iceberg("commit"))?;
     Ok(old.with_next_version().with_new_metadata(metadata))

@@ -1,11 +1,12 @@
 //! One catalog's settings, and how they are shown without their secrets.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{rest, sql};
+use super::{glue, rest, sql};
 
 /// Back ends that a catalog can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -15,6 +16,41 @@ pub enum CatalogType {
     Sql,
     /// Iceberg's REST protocol.
     Rest,
+    /// AWS Glue.
+    Glue,
+}
+
+/// Beginnings of the names of properties that belong to one part of a catalog.
+const PROPERTY_GROUPS: [&str; 12] = [
+    "adls.", "auth.", "client.", "gcs.", "glue.", "header.", "http.", "oauth2.", "pool.", "rest.",
+    "s3.", "ssl.",
+];
+
+/// Other properties. The last few are for pyiceberg alone; a section that was copied from it is as good here.
+const PROPERTIES: [&str; 15] = [
+    "audience",
+    "credential",
+    "namespace-separator",
+    "oauth2-server-uri",
+    "prefix",
+    "resource",
+    "scope",
+    "snapshot-loading-mode",
+    "token",
+    "echo",
+    "init_catalog_tables",
+    "io-impl",
+    "pool_pre_ping",
+    "py-catalog-impl",
+    "py-io-impl",
+];
+
+/// Whether `key` may be a property of a catalog: of those that pyiceberg knows, or of a group of them.
+pub fn is_property(key: &str) -> bool {
+    PROPERTIES.contains(&key)
+        || PROPERTY_GROUPS
+            .iter()
+            .any(|group| key.len() > group.len() && key.starts_with(group))
 }
 
 /// One `[catalogs.NAME]` section; `NAME` is pyiceberg's catalog name.
@@ -25,23 +61,34 @@ pub struct CatalogConfig {
     #[serde(rename = "type")]
     pub kind: CatalogType,
     /// Where it is, in pyiceberg's form: `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user@host/database`
-    /// (may hold a password), or the address of a REST catalog.
+    /// (may hold a password), or the address of a REST catalog. Glue's own follows from the region.
+    #[serde(default)]
     pub uri: String,
     /// Where new tables go: a path, a `file:///` or an `s3://` location; or what a REST catalog calls its warehouse. Reading
-    /// existing tables of a SQL catalog needs none.
+    /// existing tables of a SQL catalog or of Glue needs none.
     #[serde(default)]
     pub warehouse: Option<String>,
-    /// Everything else by pyiceberg's names: `token`, `credential`, `header.…`, `s3.…`. May hold keys.
+    /// Everything else by pyiceberg's names: `token`, `credential`, `header.…`, `s3.…`. May hold keys. In a file, they stand
+    /// beside the other keys too.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
 }
 
 impl CatalogConfig {
+    /// The web address that requests to this catalog go to: its `uri`, or what stands for it where it has none.
+    pub fn address(&self) -> Cow<'_, str> {
+        match self.kind {
+            CatalogType::Sql | CatalogType::Rest => Cow::Borrowed(&self.uri),
+            CatalogType::Glue => Cow::Owned(glue::address(self)),
+        }
+    }
+
     /// What is wrong with this section, one line a fault, each starting with the faulty key under `key`.
     pub fn faults(&self, key: &str) -> Vec<String> {
         match self.kind {
             CatalogType::Sql => sql::faults(self),
             CatalogType::Rest => rest::faults(self),
+            CatalogType::Glue => glue::faults(self),
         }
         .into_iter()
         .map(|(field, message)| format!("{key}.{field}: {message}"))

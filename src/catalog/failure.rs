@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use iceberg::ErrorKind;
 
-use super::{rest, sql};
+use super::{glue, rest, sql};
 use crate::error::{self, Error, Result};
 use crate::model::TableName;
 use crate::storage::missing_file;
@@ -25,7 +25,10 @@ pub(crate) fn table_error(name: &TableName, error: iceberg::Error) -> Error {
                 table: name.to_string(),
                 path: path.to_owned(),
             },
-            (None, None) => unread(name, error),
+            (None, None) => match glue::refusal(&error) {
+                Some(message) => Error::invalid("table", message),
+                None => unread(name, error),
+            },
         },
     }
 }
@@ -45,7 +48,9 @@ pub(crate) fn pass_over(name: &TableName, error: Error) -> Result<()> {
 
 /// The catalog's own failure in words without secrets, if it is what failed.
 fn outage(error: &iceberg::Error) -> Option<String> {
-    sql::outage(error).or_else(|| rest::outage(error))
+    sql::outage(error)
+        .or_else(|| rest::outage(error))
+        .or_else(|| glue::outage(error))
 }
 
 fn unread(name: &TableName, error: iceberg::Error) -> Error {

@@ -7,6 +7,7 @@ pub(crate) mod commit;
 mod config;
 mod defined;
 mod failure;
+mod glue;
 mod rest;
 mod sql;
 mod sql_commit;
@@ -27,7 +28,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result, nearest};
 use crate::model::TableName;
 
-pub use config::{CatalogConfig, CatalogType, REDACTED, redacted_uri};
+pub use config::{CatalogConfig, CatalogType, REDACTED, is_property, redacted_uri};
 pub use defined::CatalogHandle;
 pub(crate) use failure::{pass_over, table_error};
 pub(crate) use sql::sqlite_path;
@@ -61,8 +62,7 @@ struct Entry {
 #[derive(Clone)]
 struct Opened {
     catalog: Arc<dyn Catalog>,
-    /// Absent where tables cannot be changed.
-    committer: Option<Arc<dyn TableCommitter>>,
+    committer: Arc<dyn TableCommitter>,
 }
 
 /// Whether opening may create what is not there.
@@ -86,7 +86,8 @@ impl Entry {
         let opened = self.opened.get_or_try_init(|| async {
             match config.kind {
                 CatalogType::Sql => in_time(name, sql::open(name, config, missing, pools)).await,
-                CatalogType::Rest => rest::open(name, config).await,
+                CatalogType::Rest => rest::open(name, config),
+                CatalogType::Glue => in_time(name, glue::open(name, config)).await,
             }
         });
         Ok(opened.await?.clone())
@@ -156,14 +157,9 @@ impl Catalogs {
     /// What commits to tables of the catalog of that name. Opens it, as [`Catalogs::get`] does.
     ///
     /// # Errors
-    /// As [`Catalogs::get`]; [`Error::Unsupported`] for back ends that have none.
+    /// As [`Catalogs::get`].
     pub async fn committer(&self, name: &str) -> Result<Arc<dyn TableCommitter>> {
-        let opened = self.open(name, Missing::Refuse).await?;
-        opened.committer.ok_or_else(|| Error::Unsupported {
-            what: format!(
-                "changing tables of catalog `{name}`, which is not of type `sql`, in this way"
-            ),
-        })
+        Ok(self.open(name, Missing::Refuse).await?.committer)
     }
 
     /// The table as its catalog knows it at this moment.
@@ -224,19 +220,21 @@ impl Catalogs {
     /// # Errors
     /// [`Error::CatalogUnavailable`].
     pub(crate) async fn new_location(&self, name: &TableName) -> Result<Option<String>> {
-        let Some(warehouse) = sql::warehouse(&self.entry(&name.catalog)?.config) else {
-            return Ok(None);
-        };
+        let config = &self.entry(&name.catalog)?.config;
         let namespace = identifier(name)?.namespace;
+        let common = match config.kind {
+            CatalogType::Sql => sql::folder(config, &namespace.join("/")),
+            CatalogType::Glue => glue::folder(config, &namespace.join("/")),
+            CatalogType::Rest => return Ok(None),
+        };
         let catalog = self.get(&name.catalog).await?;
         let found = catalog.get_namespace(&namespace).await;
         let found = found.map_err(|error| table_error(name, error))?;
-        let folder = match found.properties().get("location") {
-            Some(own) => own.trim_end_matches('/').to_owned(),
-            None => format!("{warehouse}/{}", namespace.join("/")),
-        };
+        let own = found.properties().get("location");
+        let own = own.map(|own| own.trim_end_matches('/').to_owned());
         let id = Uuid::new_v4().simple();
-        Ok(Some(format!("{folder}/{}-{id}", name.name)))
+        let folder = own.or(common);
+        Ok(folder.map(|folder| format!("{folder}/{}-{id}", name.name)))
     }
 }
 

@@ -16,7 +16,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
 use super::sql_commit::{Pools, SqlCommitter};
-use super::{CatalogConfig, CatalogType, Missing, Opened, redacted_uri};
+use super::{CatalogConfig, Missing, Opened, redacted_uri};
 use crate::error::{Error, Result};
 use crate::storage;
 
@@ -98,7 +98,7 @@ pub(super) async fn open(
     };
     Ok(Opened {
         catalog: Arc::new(catalog),
-        committer: Some(Arc::new(committer)),
+        committer: Arc::new(committer),
     })
 }
 
@@ -200,15 +200,15 @@ fn postgres_url(rest: &str) -> Result<String, String> {
     }
 }
 
-/// The location prefix of a SQL catalog that has one.
-pub(super) fn warehouse(config: &CatalogConfig) -> Option<String> {
-    let is_sql = config.kind == CatalogType::Sql;
-    is_sql.then(|| location(config).ok().flatten()).flatten()
+/// Where tables of a namespace go that has no location of its own.
+pub(super) fn folder(config: &CatalogConfig, namespace: &str) -> Option<String> {
+    let warehouse = location(config).ok().flatten()?;
+    Some(format!("{warehouse}/{namespace}"))
 }
 
 /// Location prefix for new tables: the warehouse as written, except that relative paths become `file://` locations
 /// that mean the same in every process.
-fn location(config: &CatalogConfig) -> Result<Option<String>, String> {
+pub(super) fn location(config: &CatalogConfig) -> Result<Option<String>, String> {
     let Some(warehouse) = config.warehouse.as_deref() else {
         return Ok(None);
     };
@@ -216,8 +216,10 @@ fn location(config: &CatalogConfig) -> Result<Option<String>, String> {
     match warehouse.split_once("://") {
         Some(("file", path)) if path.starts_with('/') => Ok(Some(warehouse.to_owned())),
         Some(("file", _)) => Err("expected `file:///path`, with three slashes".to_owned()),
-        Some(("s3" | "s3a", bucket)) if !bucket.is_empty() => Ok(Some(warehouse.to_owned())),
-        Some((scheme, _)) => Err(format!("`{scheme}` storage is not supported")),
+        Some((scheme, _)) if !storage::supported_scheme(scheme) => {
+            Err(format!("`{scheme}` storage is not supported"))
+        }
+        Some(_) => storage::Location::parse(warehouse).map(|_| Some(warehouse.to_owned())),
         None if warehouse.is_empty() => {
             Err("expected a path, a `file:///` or an `s3://` location".to_owned())
         }

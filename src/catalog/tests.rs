@@ -1,7 +1,11 @@
 //! Catalogs: how they are configured, opened and refused.
 
 mod defined;
+mod glue;
+mod glue_server;
+mod http;
 mod remote;
+mod rest;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -71,10 +75,10 @@ fn debug_shows_no_secret() {
 #[test]
 fn every_fault_is_named() {
     assert_eq!(
-        faults("mysql://h/db", "gs://bucket"),
+        faults("mysql://h/db", "ftp://bucket"),
         [
             "catalogs.x.uri: `mysql` databases are not supported; expected `sqlite:///path` or `postgresql://user@host/database`",
-            "catalogs.x.warehouse: `gs` storage is not supported",
+            "catalogs.x.warehouse: `ftp` storage is not supported",
         ]
     );
     assert_eq!(faults("sqlite:///:memory:", "file://relative").len(), 2);

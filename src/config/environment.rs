@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::catalogs::is_own;
 use crate::strict_toml::{Document, Fault, Origin};
 
 const PREFIX: &str = "MURRE__";
 
-/// The variables of this process that begin with `MURRE__`.
+/// The variables of this process.
 pub fn environment() -> Vec<(String, String)> {
     let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
     let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-    variables
-        .filter(|(name, _)| name.starts_with(PREFIX))
-        .collect()
+    variables.collect()
 }
 
 /// Those of the named variables that this process has, for a process that it starts.
@@ -26,13 +25,9 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-pub(super) fn overlay(
-    document: &mut Document,
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Vec<Fault> {
+pub(super) fn overlay(document: &mut Document, variables: &BTreeMap<String, String>) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let sorted: BTreeMap<_, _> = variables.into_iter().collect();
-    for (variable, text) in sorted {
+    for (variable, text) in variables {
         let Some(rest) = variable.strip_prefix(PREFIX) else {
             continue;
         };
@@ -60,12 +55,12 @@ fn path_of(rest: &str, document: &Document) -> Option<Vec<String>> {
         return Some(path);
     }
     path[1] = as_spelled(path[1].clone(), &document.keys(&["catalogs"]));
-    if path.len() > 3 && path[2] == "properties" {
-        let property = path.split_off(3).join(".").replace('_', "-");
-        path.push(as_spelled(
-            property,
-            &document.keys(&["catalogs", &path[1], "properties"]),
-        ));
+    let below = path.get(2).is_some_and(|key| key == "properties");
+    let start = if below { 3 } else { 2 };
+    if path.len() > start && !(path.len() == 3 && is_own(&path[2])) {
+        let property = path.split_off(start).join(".").replace('_', "-");
+        let known = document.keys(&["catalogs", &path[1], "properties"]);
+        path.push(as_spelled(property, &known));
     }
     Some(path)
 }

@@ -4,6 +4,7 @@
 //! reported at once, each with its key and where it was set. `deploy/murre.toml` explains every key; a test keeps it true.
 //! Relative paths are relative to the working directory of the server.
 
+mod catalogs;
 mod environment;
 mod machine;
 mod sections;
@@ -84,17 +85,10 @@ pub struct LoadedConfig {
     document: Document,
 }
 
-/// The catalog `default`, where it is not configured otherwise.
-const DEFAULT_CATALOG: [(&str, &str); 3] = [
-    ("type", "sql"),
-    ("uri", "sqlite:///data/catalog.db"),
-    ("warehouse", "data/warehouse"),
-];
-
 impl Default for Config {
     fn default() -> Self {
         let mut document = Document::empty();
-        add_default_catalog(&mut document);
+        catalogs::add_default(&mut document);
         document
             .read()
             .value
@@ -103,8 +97,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Lays the layers over each other and validates the result. Pass [`environment()`] for `variables`; those that do
-    /// not begin with `MURRE__` are ignored.
+    /// Lays the layers over each other and validates the result. Pass [`environment()`] for `variables`:
+    /// those that begin with `MURRE__` are settings, and catalogs may refer to any as `${NAME}`.
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] with all faults.
@@ -120,9 +114,14 @@ impl Config {
                 Document::empty()
             })
         });
-        faults.extend(environment::overlay(&mut document, variables));
+        let variables: BTreeMap<String, String> = variables.into_iter().collect();
+        catalogs::gather_properties(&mut document);
+        let variable = |name: &str| variables.get(name).cloned();
+        faults.extend(catalogs::insert_variables(&mut document, variable));
+        faults.extend(environment::overlay(&mut document, &variables));
+        catalogs::gather_properties(&mut document);
         flags.overlay(&mut document);
-        add_default_catalog(&mut document);
+        catalogs::add_default(&mut document);
         let reading = document.read::<Self>();
         faults.extend(reading.faults);
         if let Some(config) = &reading.value {
@@ -188,16 +187,6 @@ fn read_file(file: &Path) -> Result<Document, Vec<Fault>> {
         }]
     })?;
     Document::parse(&text, &name)
-}
-
-fn add_default_catalog(document: &mut Document) {
-    let wanted = !document.has(&["catalogs"]) || document.has(&["catalogs", "default"]);
-    for (key, value) in DEFAULT_CATALOG {
-        if wanted && !document.has(&["catalogs", "default", key]) {
-            let path = ["catalogs", "default", key].map(str::to_owned);
-            document.set(&path, value, Origin::Default);
-        }
-    }
 }
 
 fn invalid(mut faults: Vec<Fault>) -> Error {

@@ -145,7 +145,7 @@ fn variables_set_lists_with_commas() {
 fn faults_of_what_may_be_reached_are_named() {
     let text = r#"
 [sources]
-file_roots = ["data", "gs://bucket"]
+file_roots = ["data", "ftp://bucket"]
 catalog_uris = ["http://host", "host"]
 dataset_namespaces = ["a..b"]
 [entity_sql]
@@ -155,7 +155,7 @@ timeout = "0s"
 "#;
     assert_snapshot!(faults(text), @r#"
     invalid configuration:
-      sources.file_roots: gs:// storage is not supported (murre.toml:3)
+      sources.file_roots: ftp:// storage is not supported (murre.toml:3)
       sources.catalog_uris: expected addresses such as "https://host/path", found "host" (murre.toml:4)
       sources.dataset_namespaces: expected namespaces such as "saved" or "team.saved" (murre.toml:5)
       entity_sql.timeout: must be more than 0, or everything would take too long (murre.toml:7)
@@ -207,6 +207,64 @@ fn a_catalog_can_be_completed_by_variables() {
         Some("12345")
     );
     assert_eq!(catalog["properties"]["s3.path_style"].as_str(), Some("yes"));
+}
+
+#[test]
+fn properties_stand_where_people_put_them() {
+    let text = r#"
+[catalogs.lake]
+type = "rest"
+uri = "http://${HOST}:8181"
+credential = "id:${SECRET}"
+"s3.endpoint" = "http://s3"
+s3.region = "r"
+s3.path-style-access = true
+[catalogs.lake.header]
+X-Tenant = "7"
+[catalogs.lake.properties]
+token = "t"
+client.region = "q"
+"#;
+    let variables = [
+        ("HOST", "catalog"),
+        ("SECRET", "${HOST}"),
+        ("MURRE__CATALOGS__LAKE__SCOPE", "all"),
+        ("MURRE__CATALOGS__LAKE__S3__ENDPOINT", "http://other"),
+        ("MURRE__CATALOGS__LAKE__HEADER__X_TENANT", "8"),
+    ];
+    let loaded = load(text, &variables, &Flags::default()).unwrap();
+    let lake = loaded.into_config().catalogs["lake"].clone();
+    assert_eq!(lake.uri, "http://catalog:8181");
+    let properties: Vec<(&str, &str)> = lake
+        .properties
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
+    let expected = [
+        ("client.region", "q"),
+        ("credential", "id:${HOST}"),
+        ("header.X-Tenant", "8"),
+        ("s3.endpoint", "http://other"),
+        ("s3.path-style-access", "true"),
+        ("s3.region", "r"),
+        ("scope", "all"),
+        ("token", "t"),
+    ];
+    assert_eq!(properties, expected);
+}
+
+#[test]
+fn unknown_keys_and_variables_of_catalogs_are_faults() {
+    let text = "[catalogs.lake]\ntype = 'rest'\nuri = 'http://host'\ncredentail = 'x'\ntoken = '${NOT_SET}'\n";
+    let variables = [("MURRE__CATALOGS__LAKE__URL", "http://other")];
+    assert_snapshot!(load(text, &variables, &Flags::default()).unwrap_err(), @"");
+}
+
+#[test]
+fn a_default_catalog_of_another_kind_is_not_completed() {
+    let text = "[catalogs.default]\ntype = 'rest'\nuri = 'http://host'\n";
+    let config = load(text, &[], &Flags::default()).unwrap().into_config();
+    assert_eq!(config.catalogs["default"].warehouse, None);
 }
 
 #[test]

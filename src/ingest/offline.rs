@@ -72,10 +72,6 @@ impl Ingest {
         let catalogs = self.tables.catalogs();
         catalogs.get_or_create(&name.catalog).await?;
         let key = write.request.idempotency_key.clone();
-        let can_change = match catalogs.committer(&name.catalog).await {
-            Err(Error::Unsupported { .. }) if key.is_none() => false,
-            committer => committer.map(|_| true)?,
-        };
         let (table, created) = self.source_table(write, name, &rows.schema).await?;
         if let Some(known) = key
             .as_ref()
@@ -89,9 +85,8 @@ impl Ingest {
             Some(created) => created.settle(files).await?,
             None => files?,
         };
-        if !can_change || files.rows == 0 {
-            let rows = self.append_files(name, &table, files).await?;
-            return Ok(outcome(name.to_string(), rows));
+        if files.rows == 0 {
+            return Ok(outcome(name.to_string(), 0));
         }
         let spec = table.metadata().default_partition_spec_id();
         let files = online::Written {

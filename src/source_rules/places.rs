@@ -5,18 +5,26 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::storage::Location;
 
-/// Whether `location` is `root`, a folder or an `s3://` prefix, or below it.
+/// Whether `location` is `root`, a folder or a prefix such as `s3://bucket/x`, or below it.
 pub(super) fn is_within(location: &Location, root: &str) -> bool {
     match location {
         Location::Local(path) => match local_root(root) {
             Some(root) => is_below(path, &root),
             None => false,
         },
-        Location::S3 { bucket, key } => match Location::parse(root) {
-            Ok(Location::S3 {
-                bucket: root_bucket,
+        Location::Remote {
+            service,
+            container,
+            key,
+        } => match Location::parse(root) {
+            Ok(Location::Remote {
+                service: root_service,
+                container: root_container,
                 key: root_key,
-            }) => *bucket == root_bucket && has_prefix(key, &root_key),
+            }) => {
+                (*service, container) == (root_service, &root_container)
+                    && has_prefix(key, &root_key)
+            }
             _ => false,
         },
     }
@@ -26,7 +34,7 @@ pub(super) fn is_within(location: &Location, root: &str) -> bool {
 fn local_root(root: &str) -> Option<PathBuf> {
     match Location::parse(root) {
         Ok(Location::Local(path)) => Some(path),
-        Ok(Location::S3 { .. }) => None,
+        Ok(Location::Remote { .. }) => None,
         Err(_) if root.contains("://") => None,
         Err(_) => std::path::absolute(root).ok(),
     }

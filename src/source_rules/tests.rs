@@ -230,6 +230,32 @@ fn properties_name_no_other_address(#[case] key: &str, #[case] value: &str, #[ca
 }
 
 #[rstest]
+#[case("", &[("glue.region", "eu-west-1")], true)]
+#[case("", &[("glue.region", "us-east-1")], false)]
+#[case("", &[], false)]
+#[case("sqlite:////lake/c.db", &[("glue.region", "us-east-1")], false)]
+#[case("", &[("glue.region", "eu-west-1"), ("glue.endpoint", "http://evil")], false)]
+#[case("", &[("glue.region", "eu-west-1"), ("client.role-arn", "arn:aws:iam::1:role/r")], false)]
+#[case("", &[("glue.region", "eu-west-1"), ("client.assume-role.arn", "arn:aws:iam::1:role/r")], false)]
+#[case("", &[("glue.region", "eu-west-1"), ("glue.profile-name", "admin")], false)]
+#[case("", &[("glue.region", "eu-west-1"), ("s3.ca-bundle", "/etc/passwd")], false)]
+#[case("", &[("glue.region", "eu-west-1"), ("adls.account-host", "evil")], false)]
+#[case("", &[("glue.region", "eu-west-1"), ("adls.connection-string", "BlobEndpoint=evil")], false)]
+fn glue_is_allowed_by_the_address_of_its_region(
+    #[case] uri: &str,
+    #[case] properties: &[(&str, &str)],
+    #[case] allowed: bool,
+) {
+    let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    let sent = CatalogConfig {
+        properties: properties.iter().map(own).collect(),
+        ..catalog(CatalogType::Glue, uri)
+    };
+    let checked = uris(&["https://glue.eu-west-1.amazonaws.com"]).check_sent_catalog(&sent, None);
+    assert_eq!(checked.is_ok(), allowed, "{checked:?}");
+}
+
+#[rstest]
 #[case("saved.x", true)]
 #[case("saved.deep.x", true)]
 #[case("team.a.x", true)]

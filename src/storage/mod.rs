@@ -1,8 +1,18 @@
-//! Object stores by location: local disk and S3, for Parquet files, registries and Iceberg tables alike.
+//! Object stores by location: local disk, S3, Google's and Azure's, for Parquet files, registries and Iceberg tables alike.
 
+mod azure;
+mod clients;
+mod gcs;
+mod http;
 mod iceberg_io;
+mod lease;
+mod lent;
 mod local;
 mod location;
+#[cfg(test)]
+mod memory;
+mod properties;
+mod quiet;
 mod s3;
 #[cfg(test)]
 mod tests;
@@ -17,7 +27,8 @@ use object_store::path::Path;
 use crate::error::{Error, Result};
 
 pub use iceberg_io::{factory, file_io, missing_file};
-pub use location::Location;
+pub use lent::{Lender, Loan, lent_file_io};
+pub use location::{Location, Service, supported_scheme};
 
 /// An object store and a place in it.
 #[derive(Clone, Debug)]
@@ -28,25 +39,30 @@ pub struct Located {
     pub path: Path,
 }
 
-/// The store that holds `uri`: an absolute path, `file:///path` or `s3://bucket/key`. `properties` are pyiceberg's (`s3.endpoint`,
-/// `s3.access-key-id`, …); what they leave out comes from the environment. Touches neither disk nor network; S3 clients are
-/// shared by all who ask for the same bucket with the same properties.
+/// The store that holds `uri`, which is a location as [`Location::parse`] takes it. `properties` are pyiceberg's
+/// (`s3.endpoint`, `s3.access-key-id`, …); what they leave out comes from the environment. Touches no network; clients are
+/// shared by all who ask for the same container with the same properties.
 ///
 /// # Errors
-/// [`Error::InvalidRequest`] for another kind of location, or for settings of S3 that contradict each other.
+/// [`Error::InvalidRequest`] for another kind of location, or for settings that contradict each other.
 pub fn open(uri: &str, properties: &BTreeMap<String, String>) -> Result<Located> {
-    match Location::parse(uri).map_err(|message| Error::invalid("uri", message))? {
+    let invalid = |message: String| Error::invalid("uri", message);
+    match Location::parse(uri).map_err(invalid)? {
         Location::Local(path) => {
-            let path = Path::from_absolute_path(path)
-                .map_err(|error| Error::invalid("uri", error.to_string()))?;
-            let store = Arc::new(LocalFileSystem::new());
-            Ok(Located { store, path })
+            let path = Path::from_absolute_path(path);
+            Ok(Located {
+                store: Arc::new(LocalFileSystem::new()),
+                path: path.map_err(|error| invalid(error.to_string()))?,
+            })
         }
-        Location::S3 { bucket, key } => {
-            let path =
-                Path::parse(key).map_err(|error| Error::invalid("uri", error.to_string()))?;
-            let store = s3::client(&bucket, properties)
-                .map_err(|message| Error::invalid("uri", format!("`{uri}`: {message}")))?;
+        Location::Remote {
+            service,
+            container,
+            key,
+        } => {
+            let path = Path::parse(key).map_err(|error| invalid(error.to_string()))?;
+            let store = clients::client(service, &container, properties)
+                .map_err(|message| invalid(format!("`{uri}`: {message}")))?;
             Ok(Located { store, path })
         }
     }

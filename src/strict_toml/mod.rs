@@ -81,6 +81,66 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Puts the plain values in here that get a `name` into `found`; what remains of this node, if anything does.
+    fn gathered(
+        self,
+        key: &str,
+        name: &impl Fn(&str) -> Option<String>,
+        found: &mut BTreeMap<String, Self>,
+    ) -> Option<Self> {
+        let text = match self.kind {
+            Kind::Table(entries) => {
+                let left: BTreeMap<_, _> = entries
+                    .into_iter()
+                    .filter_map(|(inner, node)| {
+                        let left = node.gathered(&format!("{key}.{inner}"), name, found)?;
+                        Some((inner, left))
+                    })
+                    .collect();
+                return (!left.is_empty()).then(|| Self::new(Kind::Table(left), self.origin));
+            }
+            Kind::Text(ref text) => text.clone(),
+            Kind::Integer(number) => number.to_string(),
+            Kind::Boolean(value) => value.to_string(),
+            Kind::Array(_) | Kind::Float(_) | Kind::Date => return Some(self),
+        };
+        match name(key) {
+            Some(name) => {
+                found.insert(name, Self::new(Kind::Text(text), self.origin));
+                None
+            }
+            None => Some(self),
+        }
+    }
+
+    fn replace_texts(
+        &mut self,
+        path: &mut Vec<String>,
+        replace: &impl Fn(&str) -> Result<String, String>,
+        faults: &mut Vec<Fault>,
+    ) {
+        match &mut self.kind {
+            Kind::Table(entries) => {
+                for (key, node) in entries {
+                    path.push(quoted_key(key));
+                    node.replace_texts(path, replace, faults);
+                    path.pop();
+                }
+            }
+            Kind::Text(text) if matches!(self.origin, Origin::File(..)) => match replace(text) {
+                Ok(replaced) => *text = replaced,
+                Err(message) => faults.push(Fault {
+                    origin: self.origin.clone(),
+                    key: path.join("."),
+                    message,
+                }),
+            },
+            _ => {}
+        }
+    }
+}
+
 impl Document {
     /// A document without any value.
     pub(crate) fn empty() -> Self {
@@ -132,6 +192,68 @@ impl Document {
             Some(Kind::Table(entries)) => entries.keys().cloned().collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// The text at `path`, if there is one.
+    pub(crate) fn text(&self, path: &[&str]) -> Option<&str> {
+        match &self.node(path)?.kind {
+            Kind::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Moves plain values below the section at `path` into its section `into`, as text: those whose keys, joined by dots,
+    /// `name` has a new key for.
+    pub(crate) fn gather(
+        &mut self,
+        path: &[&str],
+        into: &str,
+        name: impl Fn(&str) -> Option<String>,
+    ) {
+        let Some(section) = self.node_mut(path) else {
+            return;
+        };
+        let Kind::Table(entries) = &mut section.kind else {
+            return;
+        };
+        let mut gathered = BTreeMap::new();
+        for (key, node) in std::mem::take(entries) {
+            if let Some(node) = node.gathered(&key, &name, &mut gathered) {
+                entries.insert(key, node);
+            }
+        }
+        if gathered.is_empty() {
+            return;
+        }
+        let origin = section.origin.clone();
+        let target = entries
+            .entry(into.to_owned())
+            .or_insert_with(|| Node::new(Kind::default(), origin));
+        if let Kind::Table(known) = &mut target.kind {
+            known.extend(gathered);
+        }
+    }
+
+    /// Replaces each text below `path` that a file says by what `replace` makes of it, and collects where that fails.
+    pub(crate) fn replace_texts(
+        &mut self,
+        path: &[&str],
+        replace: impl Fn(&str) -> Result<String, String>,
+    ) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut keys: Vec<String> = path.iter().map(|key| quoted_key(key)).collect();
+        if let Some(node) = self.node_mut(path) {
+            node.replace_texts(&mut keys, &replace, &mut faults);
+        }
+        faults
+    }
+
+    fn node_mut(&mut self, path: &[&str]) -> Option<&mut Node> {
+        path.iter()
+            .try_fold(&mut self.0, |node, segment| match &mut node.kind {
+                Kind::Table(entries) => entries.get_mut(*segment),
+                _ => None,
+            })
     }
 
     fn node(&self, path: &[&str]) -> Option<&Node> {

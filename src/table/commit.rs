@@ -1,11 +1,10 @@
 //! The only place that changes tables.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use iceberg::spec::{DataFile, Schema, TableProperties};
+use iceberg::spec::{DataFile, Operation, Schema, TableProperties};
 use iceberg::table::Table;
-use iceberg::transaction::{ApplyTransactionAction, Transaction};
 use iceberg::{ErrorKind, TableCreation};
 use uuid::Uuid;
 
@@ -32,7 +31,7 @@ use crate::model::{SnapshotId, TableName};
 /// Concurrent appends to one table retry this often; the library's 4 lose a commit among eight writers.
 const COMMIT_RETRIES: &str = "20";
 /// Commits that are begun anew after a conflict.
-const CONFLICTS: u32 = 10;
+const CONFLICTS: u32 = 30;
 
 /// What a new table looks like.
 #[derive(Clone, Debug)]
@@ -88,11 +87,13 @@ async fn make_table(
     );
     let catalog = catalogs.get_or_create(&name.catalog).await?;
     let namespace = identifier(name)?.namespace;
-    match catalog.create_namespace(&namespace, HashMap::new()).await {
-        Err(error) if error.kind() != ErrorKind::NamespaceAlreadyExists => {
+    if let Err(error) = catalog.create_namespace(&namespace, HashMap::new()).await {
+        // Who may create tables need not be allowed to create namespaces.
+        let exists = error.kind() == ErrorKind::NamespaceAlreadyExists
+            || matches!(catalog.namespace_exists(&namespace).await, Ok(true));
+        if !exists {
             return Err(table_error(name, error));
         }
-        _ => {}
     }
     let location = match place {
         Place::OfItsName => None,
@@ -117,51 +118,27 @@ async fn make_table(
         })
 }
 
-/// Adds files to a table in one snapshot, on top of whatever the table is by then.
+/// Adds files of the table's layout to it in one snapshot, on top of whatever the table is by then.
 ///
 /// # Errors
-/// [`Error::TableNotFound`], [`Error::CatalogUnavailable`], also if the catalog took the commit but does not show it;
-/// [`Error::CommitConflict`] if others were faster each time.
+/// As [`commit_change`].
 pub async fn append(
     catalogs: &Catalogs,
     name: &TableName,
     files: Vec<DataFile>,
 ) -> Result<SnapshotId> {
-    for attempt in 0..CONFLICTS {
-        match append_once(catalogs, name, files.clone()).await {
-            Err(error) if is_conflict(&error) => wait_after(attempt).await,
-            done => return done,
-        }
-    }
-    Err(conflict(name))
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one door to commits")]
-async fn append_once(
-    catalogs: &Catalogs,
-    name: &TableName,
-    files: Vec<DataFile>,
-) -> Result<SnapshotId> {
-    let catalog = catalogs.get(&name.catalog).await?;
-    let table = catalogs.load_table(name).await?;
-    let transaction = Transaction::new(&table);
-    // The duplicate check would read every manifest of the table again.
-    let append = transaction
-        .fast_append()
-        .with_check_duplicate(false)
-        .add_data_files(files);
-    let transaction = append
-        .apply(transaction)
-        .map_err(Error::iceberg("append"))?;
-    let committed = transaction
-        .commit(&*catalog)
-        .await
-        .map_err(|error| table_error(name, error))?;
-    let snapshot = committed.metadata().current_snapshot_id();
-    let snapshot =
-        snapshot.ok_or_else(|| Error::internal("append", "the commit made no snapshot"))?;
-    confirm(catalogs, name, snapshot).await?;
-    Ok(SnapshotId(snapshot))
+    let committed = commit_change(catalogs, name, |base| {
+        let spec = base.metadata().default_partition_spec_id();
+        Ok(Change {
+            added: BTreeMap::from([(spec, files.clone())]),
+            operation: Operation::Append,
+            ..Change::default()
+        })
+    });
+    let snapshot = committed.await?.snapshot_id;
+    snapshot
+        .map(SnapshotId)
+        .ok_or_else(|| Error::internal("append", "the commit made no snapshot"))
 }
 
 /// Drops a table that was created for rows that then did not come, if it is still as it was created. Its metadata file
@@ -171,25 +148,15 @@ pub async fn drop_if_unchanged(
     name: &TableName,
     created: &Table,
 ) -> Result<()> {
-    if let Ok(committer) = catalogs.committer(&name.catalog).await {
-        committer.drop_unchanged(created).await?;
-        return Ok(());
-    }
-    let now = catalogs.load_table(name).await?;
-    if now.metadata_location() == created.metadata_location() {
-        let catalog = catalogs.get(&name.catalog).await?;
-        let dropped = catalog.drop_table(&identifier(name)?).await;
-        dropped.map_err(|error| table_error(name, error))?;
-    }
-    Ok(())
+    let committer = catalogs.committer(&name.catalog).await?;
+    committer.drop_unchanged(created).await.map(drop)
 }
 
 /// Drops this table from its catalog, whatever was committed to it since it was read, and answers its last state; `None` if
 /// it is not there any more. Another one of its name stays. Its files stay until [`delete_files`].
 ///
 /// # Errors
-/// [`Error::CommitConflict`] if others went on committing; [`Error::CatalogUnavailable`]; [`Error::Unsupported`] for catalogs
-/// where this cannot be done.
+/// [`Error::CommitConflict`] if others went on committing; [`Error::CatalogUnavailable`].
 pub async fn drop_table(
     catalogs: &Catalogs,
     name: &TableName,
@@ -239,11 +206,6 @@ pub async fn delete_files(name: &TableName, table: &Table) -> Result<()> {
     )))
 }
 
-/// Whether the catalog says that somebody else was first, so that nothing was committed.
-fn is_conflict(error: &Error) -> bool {
-    matches!(error, Error::Iceberg { source, .. } if source.kind() == ErrorKind::CatalogCommitConflicts)
-}
-
 fn conflict(name: &TableName) -> Error {
     Error::CommitConflict {
         table: name.to_string(),
@@ -255,19 +217,4 @@ async fn wait_after(attempt: u32) {
     let most = 20 << attempt.min(6);
     let wait = rand::random_range(1..=most);
     clock::sleep(Duration::from_millis(wait)).await;
-}
-
-/// iceberg-catalog-sql 0.10.1 drops the error of the database's own `COMMIT`, so success is looked up, not believed.
-async fn confirm(catalogs: &Catalogs, name: &TableName, snapshot: i64) -> Result<()> {
-    let stored = catalogs.load_table(name).await?;
-    if stored.metadata().snapshot_by_id(snapshot).is_some() {
-        return Ok(());
-    }
-    let message = format!(
-        "it did not store snapshot {snapshot} of table `{name}`; the append can be repeated"
-    );
-    Err(Error::CatalogUnavailable {
-        catalog: name.catalog.clone(),
-        message,
-    })
 }

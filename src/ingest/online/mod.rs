@@ -101,7 +101,6 @@ impl Ingest {
         let table = features.layout.table_name(&project, &view);
         let catalogs = self.tables.catalogs();
         catalogs.get_or_create(&table.catalog).await?;
-        catalogs.committer(&table.catalog).await?;
         Ok(Owner {
             project,
             view,

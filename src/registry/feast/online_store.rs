@@ -77,18 +77,23 @@ impl Block {
     fn read(self, repo: &Path, config: &OnlineConfig) -> OnlineStore {
         let embedded = format!("sqlite:///{}", repo.join(DATA).join(DATABASE).display());
         let kind = self.catalog_type.unwrap_or(CatalogType::Sql);
-        let uri = self.uri.map_or(embedded, |uri| in_repo(repo, uri));
+        let uri = match (self.uri, kind) {
+            (Some(uri), _) => in_repo(repo, uri),
+            (None, CatalogType::Glue) => String::new(),
+            (None, _) => embedded,
+        };
         let warehouse = match kind {
+            CatalogType::Glue => self.warehouse,
             CatalogType::Sql => {
                 let place = self
                     .warehouse
                     .unwrap_or_else(|| format!("{DATA}/{WAREHOUSE}"));
-                match place.contains("://") {
+                Some(match place.contains("://") {
                     true => place,
                     false => repo.join(place).display().to_string(),
-                }
+                })
             }
-            _ => self.warehouse.unwrap_or_else(|| WAREHOUSE.to_owned()),
+            CatalogType::Rest => Some(self.warehouse.unwrap_or_else(|| WAREHOUSE.to_owned())),
         };
         let text = |value: serde_json::Value| match value {
             serde_json::Value::String(text) => text,
@@ -120,7 +125,7 @@ impl Block {
             catalog: CatalogConfig {
                 kind,
                 uri,
-                warehouse: Some(warehouse),
+                warehouse,
                 properties: properties.map(|(key, value)| (key, text(value))).collect(),
             },
             online: over,

@@ -52,11 +52,11 @@ pub struct Committed {
 }
 
 /// Makes the change that `plan` asks for. `plan` is called with the table as it is at each attempt, and is to check there
-/// what its change depends on; its errors end the commit, and so nothing is committed. Works for tables of SQL catalogs.
+/// what its change depends on; its errors end the commit, and so nothing is committed.
 ///
 /// # Errors
 /// Those of `plan`; [`Error::CommitConflict`] if others were faster each time or if a file to be removed is not there as
-/// it was read; [`Error::Unsupported`] for other catalogs. With these, nothing was committed. [`Error::CatalogUnavailable`]
+/// it was read. With these, nothing was committed. [`Error::CatalogUnavailable`]
 /// also if it is not known whether the commit happened: files must not be deleted then.
 pub async fn commit_change(
     catalogs: &Catalogs,

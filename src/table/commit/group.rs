@@ -80,7 +80,7 @@ impl fmt::Debug for GroupCommit {
 }
 
 impl GroupCommit {
-    /// Commits to tables of these catalogs, of which only SQL ones can be committed to.
+    /// Commits to tables of these catalogs.
     pub fn new(catalogs: Catalogs, hook: Option<CommitHook>) -> Self {
         Self {
             catalogs,

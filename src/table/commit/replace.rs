@@ -16,7 +16,7 @@ use super::change::{Change, commit_change};
 use super::conflict;
 use super::snapshot::Removed;
 use crate::catalog::Catalogs;
-use crate::catalog::commit::{staged, with_metadata};
+use crate::catalog::commit::{same_layout, staged, with_metadata};
 use crate::error::{Error, Result};
 use crate::model::{SnapshotId, TableName};
 
@@ -34,9 +34,8 @@ impl Replacement {
     /// Plans to give the table these columns; equal ones keep their field ids. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for catalogs where this cannot be done.
+    /// As [`Catalogs::load_table`].
     pub async fn new(catalogs: &Catalogs, name: &TableName, columns: &ArrowSchema) -> Result<Self> {
-        catalogs.committer(&name.catalog).await?;
         let base = catalogs.load_table(name).await?;
         let updates = column_updates(base.metadata(), columns)?;
         let metadata = staged(&base, updates.clone())?;
@@ -81,23 +80,11 @@ impl Replacement {
     /// What the data files depend on.
     fn requirements(&self) -> Vec<TableRequirement> {
         let metadata = self.base.metadata();
-        vec![
-            TableRequirement::UuidMatch {
-                uuid: metadata.uuid(),
-            },
-            TableRequirement::CurrentSchemaIdMatch {
-                current_schema_id: metadata.current_schema_id(),
-            },
-            TableRequirement::LastAssignedFieldIdMatch {
-                last_assigned_field_id: metadata.last_column_id(),
-            },
-            TableRequirement::DefaultSpecIdMatch {
-                default_spec_id: metadata.default_partition_spec_id(),
-            },
-            TableRequirement::DefaultSortOrderIdMatch {
-                default_sort_order_id: metadata.default_sort_order_id(),
-            },
-        ]
+        let mut requirements = same_layout(metadata);
+        requirements.push(TableRequirement::UuidMatch {
+            uuid: metadata.uuid(),
+        });
+        requirements
     }
 }
 

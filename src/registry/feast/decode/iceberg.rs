@@ -219,8 +219,18 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_catalog_of_glue_needs_no_address() {
+        let config = options(json!({
+            "catalog_type": "glue", "namespace": "n", "table": "t", "warehouse": "s3://lake",
+            "catalog_properties": {"glue.region": "eu-west-1"}
+        }));
+        let config = config.config().unwrap();
+        assert_eq!((config.kind, config.uri.as_str()), (CatalogType::Glue, ""));
+        assert_eq!(config.faults("catalog"), [""; 0]);
+    }
+
     #[rstest]
-    #[case("glue")]
     #[case("hive")]
     #[case("dynamodb")]
     fn other_catalog_types_are_not_described(#[case] kind: &str) {

@@ -108,16 +108,13 @@ fn a_source_of_another_kind_is_said_in_its_words(#[case] name: &str, #[case] wor
 }
 
 #[test]
-fn an_iceberg_source_in_a_foreign_catalog_is_said_in_words() {
+fn an_iceberg_source_in_glue_is_a_table_of_the_catalog_it_describes() {
     for registry in each_release() {
         let location = &view(&registry, "in_glue").source.location;
-        let SourceLocation::Unsupported(words) = location else {
+        let SourceLocation::Iceberg(table) = location else {
             panic!("{location:?}");
         };
-        assert!(
-            words.contains("`glue`") || words.contains("glue"),
-            "{words}"
-        );
+        assert_eq!(table.to_string(), "n.t");
     }
 }
 

@@ -1,87 +1,53 @@
-//! What Iceberg reads and writes its files through: the library brings local files only, this adds S3.
+//! What Iceberg asks of a storage, by the location of each file.
 
 use std::collections::BTreeMap;
-use std::error::Error as StdError;
 use std::fmt;
-use std::future::poll_fn;
-use std::io;
-use std::ops::Range;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use iceberg::io::{
-    FileIO, FileIOBuilder, FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage,
-    StorageConfig, StorageFactory,
-};
+use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};
 use iceberg::{Error, ErrorKind, Result};
-use object_store::buffered::BufWriter;
+use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncWrite;
 
-use super::{Located, Location, local, open};
+use super::streams::{RemoteReader, RemoteWriter, failed};
+use crate::storage::clients::client;
+use crate::storage::lent::Lent;
+use crate::storage::{Located, Location, local};
 
-/// Parts of one file that are uploaded at a time.
-const UPLOADS_AT_ONCE: usize = 4;
-
-/// What tables with these properties are read and written through.
-pub fn file_io(properties: &BTreeMap<String, String>) -> FileIO {
-    FileIOBuilder::new(factory()).with_props(properties).build()
-}
-
-/// What catalogs make each table's storage with, from the catalog's properties and those that a table comes with.
-pub fn factory() -> Arc<dyn StorageFactory> {
-    Arc::new(LocatedStorageFactory)
-}
-
-/// The path that an error is about, if the error is that there is no such file.
-pub fn missing_file(error: &Error) -> Option<&str> {
-    let source = error.source()?;
-    let missing_locally = source
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
-    let missing = matches!(
-        source.downcast_ref(),
-        Some(object_store::Error::NotFound { .. })
-    );
-    if !(missing_locally || missing) {
-        return None;
-    }
-    let message = error.message().strip_prefix("Failed to read file ")?;
-    Some(message.rsplit_once(": ").map_or(message, |(path, _)| path))
-}
-
-/// Makes [`LocatedStorage`].
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct LocatedStorageFactory;
-
-#[typetag::serde]
-impl StorageFactory for LocatedStorageFactory {
-    fn build(&self, config: &StorageConfig) -> Result<Arc<dyn Storage>> {
-        let properties = config.props().clone().into_iter().collect();
-        Ok(Arc::new(LocatedStorage {
-            properties: Arc::new(properties),
-        }))
-    }
-}
-
-/// Local files and S3, by each file's location. Properties may hold secrets, so they are neither shown nor serialized.
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct LocatedStorage {
+/// Local files and remote ones, by each file's location. Settings may hold secrets, so they are neither shown nor serialized.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct LocatedStorage {
     #[serde(skip)]
-    properties: Arc<BTreeMap<String, String>>,
+    pub(super) settings: Settings,
 }
 
-impl fmt::Debug for LocatedStorage {
+/// Whose credentials remote files are reached with.
+#[derive(Clone)]
+pub(super) enum Settings {
+    /// Those of these properties.
+    Own(Arc<BTreeMap<String, String>>),
+    /// Those that a catalog lends.
+    Lent(Arc<Lent>),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::Own(Arc::default())
+    }
+}
+
+impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocatedStorage")
-            .field("properties", &self.properties.keys())
-            .finish()
+        match self {
+            Self::Own(properties) => f.debug_tuple("Own").field(&properties.keys()).finish(),
+            Self::Lent(lent) => f.debug_tuple("Lent").field(lent).finish(),
+        }
     }
 }
 
@@ -95,9 +61,19 @@ impl LocatedStorage {
         let invalid = |message: String| Error::new(ErrorKind::DataInvalid, message);
         match Location::parse(path).map_err(invalid)? {
             Location::Local(path) => Ok(Place::Local(path)),
-            Location::S3 { .. } => open(path, &self.properties)
-                .map(Place::Remote)
-                .map_err(|error| invalid(error.to_string())),
+            Location::Remote {
+                service,
+                container,
+                key,
+            } => {
+                let store = match &self.settings {
+                    Settings::Own(properties) => client(service, &container, properties),
+                    Settings::Lent(lent) => lent.client(service, &container, path),
+                };
+                let store = store.map_err(|message| invalid(format!("`{path}`: {message}")))?;
+                let path = Path::parse(key).map_err(|error| invalid(error.to_string()))?;
+                Ok(Place::Remote(Located { store, path }))
+            }
         }
     }
 }
@@ -160,10 +136,7 @@ impl Storage for LocatedStorage {
     async fn writer(&self, path: &str) -> Result<Box<dyn FileWrite>> {
         match self.place(path)? {
             Place::Local(path) => local::writer(path).await,
-            Place::Remote(at) => Ok(Box::new(RemoteWriter {
-                writer: BufWriter::new(at.store, at.path).with_max_concurrency(UPLOADS_AT_ONCE),
-                path: path.to_owned(),
-            })),
+            Place::Remote(at) => Ok(Box::new(RemoteWriter::new(at, path))),
         }
     }
 
@@ -202,53 +175,5 @@ impl Storage for LocatedStorage {
 
     fn new_output(&self, path: &str) -> Result<OutputFile> {
         Ok(OutputFile::new(Arc::new(self.clone()), path.to_owned()))
-    }
-}
-
-/// The store's own message stays in the source: it may hold a whole response.
-fn failed(
-    action: &'static str,
-    path: impl fmt::Display,
-) -> impl FnOnce(object_store::Error) -> Error {
-    move |error| {
-        Error::new(ErrorKind::Unexpected, format!("Failed to {action} {path}")).with_source(error)
-    }
-}
-
-struct RemoteReader {
-    at: Located,
-    path: String,
-}
-
-#[async_trait]
-impl FileRead for RemoteReader {
-    async fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        if range.is_empty() {
-            return Ok(Bytes::new());
-        }
-        let read = self.at.store.get_range(&self.at.path, range).await;
-        read.map_err(failed("read file", &self.path))
-    }
-}
-
-struct RemoteWriter {
-    writer: BufWriter,
-    path: String,
-}
-
-#[async_trait]
-impl FileWrite for RemoteWriter {
-    async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        let written = self.writer.put(bytes).await;
-        written.map_err(failed("write file", &self.path))
-    }
-
-    async fn close(&mut self) -> Result<()> {
-        poll_fn(|context| Pin::new(&mut self.writer).poll_shutdown(context))
-            .await
-            .map_err(|error| {
-                let message = format!("Failed to finish file {}", self.path);
-                Error::new(ErrorKind::Unexpected, message).with_source(error)
-            })
     }
 }
