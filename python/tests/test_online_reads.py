@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.flight as flight
 import pytest
-from harness.client import command
+from harness.client import command, ipc
 from harness.lab import Lab
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -86,11 +85,8 @@ def test_views_with_keys_of_two_widths_join_on_one_column(lab: Lab) -> None:
 
 def test_keys_may_come_as_arrow(lab: Lab) -> None:
     token = write(lab, "ipc", {1: 1.0, 2: 2.0})["token"]
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, KEYS) as stream:
-        stream.write_table(pa.table({"id": [2, 1]}, schema=KEYS))
     ticket = f'{{"online": {{"features": ["ipc:value"], "token": "{token}", "entity_ipc": "%s"}}}}'
-    encoded = base64.b64encode(sink.getvalue().to_pybytes()).decode()
+    encoded = ipc(pa.table({"id": [2, 1]}, schema=KEYS))
     read = lab.client.flight.do_get(flight.Ticket((ticket % encoded).encode())).read_all()
     assert read.column("value").to_pylist() == [2.0, 1.0]
 

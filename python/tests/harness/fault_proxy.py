@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
+from typing import Any
 
 UPSTREAM_SECONDS = 60
 # What concerns one connection only, or is set anew.
@@ -171,6 +173,13 @@ class FaultProxy(Proxy):
 
     def serve(self) -> TCPServer:
         """A server of this kind of connection."""
-        server = ThreadingHTTPServer(("127.0.0.1", self.port), type("Handler", (_Handler,), {"proxy": self}))
-        server.daemon_threads, server.block_on_close = True, False
-        return server
+        return _Server(("127.0.0.1", self.port), type("Handler", (_Handler,), {"proxy": self}))
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # A client that gave up is nothing to report.
+            super().handle_error(request, client_address)
