@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.flight as flight
 import pytest
 from harness.client import historical_request, ipc
+from harness.components import Moto
 from harness.definitions import to_section
 from harness.fault_proxy import Answer, Fault, Request
 from harness.faulty import FRAME, WANTED, Faulty, faulty_server, stats
@@ -91,7 +92,7 @@ def assert_kept(secrets: set[str], text: str) -> None:
     """Fail with the lines around secrets that were told."""
     assert secrets
     lines = [line for line in text.splitlines() if any(secret in line for secret in secrets)]
-    assert not lines, f"{len(lines)} lines tell a secret, such as {lines[0][:500]}"
+    assert not lines, f"{len(lines)} lines tell a secret: {[line[:300] for line in lines[:5]]}"
 
 
 def test_secrets_that_work_are_not_told(faulty: Faulty, kind: str) -> None:
@@ -130,6 +131,20 @@ def test_secrets_that_are_wrong_are_not_told(
         errors = errors_of(lambda: refused.trips(f"wrong_{field}"), lambda: refused.write("wrong", stats()))
         assert re.search("catalog `default`|storage", errors)
         assert_kept({"wrong-5e0f4c"}, told(refused, errors))
+
+
+@pytest.mark.parametrize("kind", ["glue"], indirect=True, scope="module")
+def test_secrets_of_a_role_are_not_told(
+    start_over: Callable[..., Lab], warehouse: Warehouse, moto: Moto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto.endpoint)
+    role = {"client.role-arn": "arn:aws:iam::123456789012:role/features", "client.region": "us-east-1"}
+    keys = {"client.access-key-id": moto.access_key, "client.secret-access-key": moto.secret}
+    own = {name: None for name in warehouse.properties if name.endswith(("access-key-id", "secret-access-key"))}
+    with faulty_server(start_over, warehouse, ["by_role"], TRACE, **own, **keys, **role) as faulty:
+        assert faulty.trips("by_role") == WANTED
+        lent = {request.headers["x-amz-security-token"] for request in faulty.catalog.seen + faulty.store.seen}
+        assert_kept(lent | {moto.secret}, told(faulty))
 
 
 def test_secrets_in_faulty_settings_are_not_told(tmp_path: Path) -> None:

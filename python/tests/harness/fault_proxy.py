@@ -120,6 +120,7 @@ class Proxy(ABC):
     def __init__(self, upstream: int) -> None:
         """Start without faults."""
         self.upstream = upstream
+        self.seen: list[Request] = []
         self.mended = threading.Event()
         self.fault: Callable[[Request], Fault] = lambda _: None
         self.port = 0
@@ -167,7 +168,6 @@ class FaultProxy(Proxy):
 
     def __init__(self, upstream: int) -> None:
         """Start without faults."""
-        self.seen: list[Request] = []
         self.rewrite: Callable[[Request, bytes], bytes] = lambda _, body: body
         super().__init__(upstream)
 
