@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 
 import pytest
-from harness.client import ipc
 from harness.fault_proxy import Answer, Drop, Fault, Lose, Request
 from harness.faulty import (
     FAULTS,
-    FRAME,
-    RECOVERY_SECONDS,
     WANTED,
     Faulty,
+    check_catalog_outage,
+    check_start_without_catalog,
     faulty_server,
     first,
     stats,
-    unavailable,
     works,
 )
 from harness.lab import Lab
-from harness.polling import eventually
 from harness.warehouse import Warehouse
 
-HTTP = ["rest", "glue"]
-ALL = ["postgres", *HTTP]
 HICCUPS: dict[str, Fault] = {"503": Answer(503), "429": Answer(429), "dropped": Drop()}
 UNHEARD: dict[str, Fault] = {"lost": Lose(), "dropped": Drop()}
 UNHEARD |= {str(code): Answer(code) for code in (500, 502, 503, 504)}
 
 
-def over(faults: Iterable[str]) -> pytest.MarkDecorator:
-    """Run a test over the kinds of catalog and some faults; only HTTP has answers that are errors."""
-    pairs = [(kind, fault) for kind in ALL for fault in faults if kind in HTTP or not fault.isdigit()]
-    return pytest.mark.parametrize(("kind", "fault"), pairs, indirect=["kind"], scope="module")
+@pytest.fixture(scope="module", params=["rest", "glue"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The catalogs behind HTTP."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +41,19 @@ def faulty(start_over: Callable[..., Lab], warehouse: Warehouse) -> Iterator[Fau
         yield faulty
 
 
-@over(FAULTS)
+@pytest.mark.parametrize("fault", FAULTS)
 def test_an_outage(faulty: Faulty, fault: str) -> None:
-    planned = faulty.lab.client.info({"historical": {"features": ["known:trips"], "entity": {"ipc": ipc(FRAME)}}})
+    check_catalog_outage(faulty, fault, fault)
+
+
+@pytest.mark.parametrize("fault", ["refused", "dropped", "503"])
+def test_tables_that_were_read_are_served_meanwhile(faulty: Faulty, fault: str) -> None:
+    assert faulty.trips("known") == WANTED
     with FAULTS[fault](faulty.catalog):
-        write = partial(faulty.write, "live", stats(9, 10))
-        refused = unavailable(fault, "catalog `default`", lambda: faulty.trips(fault), write)
         assert faulty.trips("known") == WANTED
-        assert faulty.online("live", 0, 1, 2, 3) == WANTED
-        assert faulty.lab.client.get_info(planned)["trips"].to_pylist() == WANTED
-    recovered = eventually(lambda: works(lambda: faulty.trips(fault)), RECOVERY_SECONDS)
-    print(f"{fault}: refused after {refused:.1f} s, back after {recovered:.2f} s")
-    assert faulty.trips(fault) == WANTED
-    eventually(lambda: works(lambda: faulty.write("live", stats())), RECOVERY_SECONDS)
 
 
-@over(HICCUPS)
+@pytest.mark.parametrize("fault", HICCUPS)
 def test_a_hiccup_is_not_felt(faulty: Faulty, fault: str) -> None:
     with faulty.catalog.failing(first(1, HICCUPS[fault])):
         assert faulty.trips("hiccup") == WANTED
@@ -77,7 +68,6 @@ def is_commit(request: Request) -> bool:
     return glue or rest
 
 
-@pytest.mark.parametrize("kind", HTTP, indirect=True, scope="module")
 @pytest.mark.parametrize("fault", UNHEARD)
 def test_a_commit_without_an_answer_is_there_once_or_not_at_all(faulty: Faulty, fault: str) -> None:
     view = f"unheard_{fault}"
@@ -89,10 +79,5 @@ def test_a_commit_without_an_answer_is_there_once_or_not_at_all(faulty: Faulty, 
     assert faulty.written(view) == [0, 1]
 
 
-@pytest.mark.parametrize("kind", ALL, indirect=True, scope="module")
 def test_a_server_starts_without_its_catalog(faulty: Faulty) -> None:
-    with faulty.catalog.refusing():
-        faulty.lab.restart()
-        unavailable("refused", "catalog `default`", lambda: faulty.trips("known"))
-    eventually(lambda: works(lambda: faulty.trips("known")), RECOVERY_SECONDS)
-    assert faulty.online("live", 0, 1, 2, 3) == WANTED
+    check_start_without_catalog(faulty)

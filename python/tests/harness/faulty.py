@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,9 +15,11 @@ import pyarrow as pa
 import pyarrow.flight as flight
 import pytest
 
+from harness.client import ipc
 from harness.fault_proxy import Answer, Delay, Drop, Fault, FaultProxy, Proxy, Request
 from harness.frames import at, drivers
 from harness.lab import Lab
+from harness.polling import eventually
 from harness.tcp_proxy import TcpProxy
 from harness.warehouse import Warehouse
 
@@ -105,6 +108,29 @@ def first(count: int, fault: Fault, wanted: Callable[[Request], bool] = lambda _
         return None
 
     return decide
+
+
+def check_catalog_outage(faulty: Faulty, fault: str, view: str) -> None:
+    """A catalog that fails is named in time, not felt by what is pinned, and back soon; nobody has read `view`."""
+    planned = faulty.lab.client.info({"historical": {"features": ["known:trips"], "entity": {"ipc": ipc(FRAME)}}})
+    with FAULTS[fault](faulty.catalog):
+        write = partial(faulty.write, "live", stats(9, 10))
+        refused = unavailable(fault, "catalog `default`", lambda: faulty.trips(view), write)
+        assert faulty.online("live", 0, 1, 2, 3) == WANTED
+        assert faulty.lab.client.get_info(planned)["trips"].to_pylist() == WANTED
+    recovered = eventually(lambda: works(lambda: faulty.trips(view)), RECOVERY_SECONDS)
+    print(f"{fault}: refused after {refused:.1f} s, back after {recovered:.2f} s")
+    assert faulty.trips(view) == WANTED
+    eventually(lambda: works(lambda: faulty.write("live", stats())), RECOVERY_SECONDS)
+
+
+def check_start_without_catalog(faulty: Faulty) -> None:
+    """A server starts while its catalog is away, and serves when it is there."""
+    with faulty.catalog.refusing():
+        faulty.lab.restart()
+        unavailable("refused", "catalog `default`", lambda: faulty.trips("known"))
+    eventually(lambda: works(lambda: faulty.trips("known")), RECOVERY_SECONDS)
+    assert faulty.online("live", 0, 1, 2, 3) == WANTED
 
 
 def behind(properties: dict[str, str], key: str) -> Any:
