@@ -11,6 +11,8 @@ use std::fmt;
 
 use datafusion::error::DataFusionError;
 
+use crate::storage;
+
 use convert::engine_kind;
 use nearest::Nearest;
 pub(crate) use nearest::did_you_mean;
@@ -544,12 +546,15 @@ impl Error {
         move |source| Self::Arrow { action, source }
     }
 
-    /// Wraps an Iceberg error with what was being done.
+    /// Wraps an Iceberg error with what was being done; a store that cannot be used is told as such.
     pub fn iceberg(action: impl Into<String>) -> impl FnOnce(iceberg::Error) -> Self {
         let action = action.into();
-        move |source| Self::Iceberg {
-            action,
-            source: Box::new(source),
+        move |source| match storage::outage(&source) {
+            Some((path, message)) => Self::StorageUnavailable { path, message },
+            None => Self::Iceberg {
+                action,
+                source: Box::new(source),
+            },
         }
     }
 }

@@ -7,7 +7,7 @@ use iceberg::ErrorKind;
 use super::{glue, rest, sql};
 use crate::error::{self, Error, Result};
 use crate::model::TableName;
-use crate::storage::missing_file;
+use crate::storage::{self, missing_file};
 
 /// Tells a missing table, a catalog that is down and a missing metadata file apart.
 pub(crate) fn table_error(name: &TableName, error: iceberg::Error) -> Error {
@@ -53,14 +53,12 @@ fn outage(error: &iceberg::Error) -> Option<String> {
         .or_else(|| glue::outage(error))
 }
 
+/// A damaged table, or one whose store is down.
 fn unread(name: &TableName, error: iceberg::Error) -> Error {
-    let stored = error
-        .source()
-        .and_then(|source| source.downcast_ref::<object_store::Error>());
-    match stored {
-        Some(outage) => Error::StorageUnavailable {
+    match storage::outage(&error) {
+        Some((_, message)) => Error::StorageUnavailable {
             path: name.to_string(),
-            message: outage.to_string(),
+            message,
         },
         None => Error::iceberg(format!("load table `{name}`"))(error),
     }

@@ -113,22 +113,21 @@ impl<T: Clone + Send + Sync> Lease<T> {
         self.renewed(&mut attempts, fetch).await
     }
 
-    /// Another value than one that was refused.
+    /// Another value than one that was refused, or the one that was fetched just now: the refusal may be older.
     ///
     /// # Errors
-    /// The message of `fetch`, or that the value is a new one already.
+    /// The message of `fetch`.
     pub(super) async fn replace(
         &self,
         is_refused: impl Fn(&T) -> bool + Send,
         fetch: impl Future<Output = Result<Term<T>, String>> + Send,
     ) -> Result<T, String> {
         let mut attempts = self.attempts.lock().await;
-        if let Some(other) = self.newest().filter(|value| !is_refused(value)) {
-            return Ok(other);
-        }
         let now = self.clock.now();
-        if is_within(attempts.replaced, REFUSAL_PAUSE, now) {
-            return Err("they were replaced just now".to_owned());
+        let is_new = is_within(attempts.replaced, REFUSAL_PAUSE, now);
+        let usable = |value: &T| is_new || !is_refused(value);
+        if let Some(other) = self.newest().filter(usable) {
+            return Ok(other);
         }
         attempts.replaced = Some(now);
         self.fetched(&mut attempts, fetch).await

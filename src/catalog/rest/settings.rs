@@ -98,23 +98,20 @@ fn decoded(separator: &str) -> String {
 mod tests {
     use super::*;
 
+    fn text(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
     #[test]
     fn overrides_win_and_defaults_give_way() {
-        let text = |pairs: &[(&str, &str)]| {
-            let pairs = pairs.iter();
-            pairs
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect()
-        };
         let config = CatalogConfig {
             kind: crate::catalog::CatalogType::Rest,
             uri: "http://host/api/".to_owned(),
             warehouse: None,
-            properties: text(&[("a", "ours"), ("b", "ours")])
-                .into_iter()
-                .collect::<HashMap<_, _>>()
-                .into_iter()
-                .collect(),
+            properties: text(&[("a", "ours"), ("b", "ours")]).into_iter().collect(),
         };
         let server = ServerConfig {
             defaults: text(&[("a", "default"), ("c", "default"), ("prefix", "p/q")]),

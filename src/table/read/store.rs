@@ -13,6 +13,7 @@ use object_store::{GetOptions, GetRange, ObjectStore};
 
 use super::input::FileRef;
 use crate::error::{Error, Result};
+use crate::storage::told;
 
 /// The files of one table.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ pub(in crate::table) fn object_failure(
         },
         other => Error::StorageUnavailable {
             path: path.to_owned(),
-            message: other.to_string(),
+            message: told(other),
         },
     }
 }
