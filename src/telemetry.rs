@@ -2,8 +2,11 @@
 
 use std::io;
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, TelemetryConfig};
@@ -35,9 +38,20 @@ where
         .with_env_filter(filter)
         .with_writer(writer);
     Ok(match config.format {
-        LogFormat::Text => Box::new(builder.with_ansi(false).finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Text => {
+            let lines = builder.with_ansi(false).finish();
+            Box::new(lines.with(filter_fn(tells_no_secret)))
+        }
+        LogFormat::Json => {
+            let lines = builder.json().flatten_event(true).finish();
+            Box::new(lines.with(filter_fn(tells_no_secret)))
+        }
     })
+}
+
+/// Amazon's SDK logs whole answers, which may repeat what was sent.
+fn tells_no_secret(event: &Metadata<'_>) -> bool {
+    *event.level() <= Level::INFO || !event.target().starts_with("aws_")
 }
 
 #[cfg(test)]
@@ -71,6 +85,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(rows = 3, "hello");
             tracing::debug!("hidden");
+            tracing::debug!(target: "aws_smithy_runtime", "an answer with a secret");
         });
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -88,6 +103,12 @@ mod tests {
             logged("warn,murre=debug", LogFormat::Text).lines().count(),
             2
         );
+    }
+
+    #[test]
+    fn answers_to_amazons_sdk_are_never_logged() {
+        let log = logged("trace", LogFormat::Text);
+        assert!(log.contains("hidden") && !log.contains("secret"), "{log}");
     }
 
     #[test]

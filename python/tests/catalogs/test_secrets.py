@@ -61,7 +61,8 @@ def secrets_in(properties: dict[str, str]) -> set[str]:
 
 def all_secrets(faulty: Faulty, kind: str) -> set[str]:
     """The secrets of the server's settings, and the tokens that the catalog gave to it."""
-    sent = [request.headers.get("authorization", "") for request in faulty.catalog.seen]
+    seen = getattr(faulty.catalog, "seen", [])  # PostgreSQL's own protocol is not read.
+    sent = [request.headers.get("authorization", "") for request in seen]
     tokens = {value.removeprefix("Bearer ") for value in sent if value.startswith("Bearer ")}
     return tokens | secrets_in({**faulty.lab.warehouse.properties, **EXTRA[kind]})
 
