@@ -1,7 +1,5 @@
 //! What a failure of the Iceberg library means: a missing table, a catalog that is down, a metadata file that is gone.
 
-use std::error::Error as StdError;
-
 use iceberg::ErrorKind;
 
 use super::{glue, rest, sql};

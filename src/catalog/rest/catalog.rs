@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use iceberg::spec::{SortOrder, UnboundPartitionSpec};
 use iceberg::table::Table;
 use iceberg::{
     Catalog, Error, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent,
@@ -54,8 +53,8 @@ impl RestCatalog {
             name: creation.name,
             location: creation.location,
             schema: creation.schema,
-            partition_spec: creation.partition_spec.map(UnboundPartitionSpec::from),
-            write_order: creation.sort_order.map(SortOrder::from),
+            partition_spec: creation.partition_spec,
+            write_order: creation.sort_order,
             stage_create: Some(false),
             properties: creation.properties,
         };
