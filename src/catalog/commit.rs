@@ -38,6 +38,14 @@ pub trait TableCommitter: Send + Sync {
         updates: Vec<TableUpdate>,
     ) -> Result<Outcome>;
 
+    /// Whether there is a connection, for back ends whose own client waits too long for one.
+    ///
+    /// # Errors
+    /// [`Error::CatalogUnavailable`].
+    async fn reach(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Drops a table from the catalog if it is still as it was read; whether it did.
     ///
     /// # Errors

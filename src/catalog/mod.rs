@@ -168,10 +168,11 @@ impl Catalogs {
     /// [`Error::TableNotFound`], [`Error::CatalogUnavailable`], or [`Error::FileNotFound`] if the catalog knows the
     /// table but its metadata file is gone.
     pub async fn load_table(&self, name: &TableName) -> Result<Table> {
-        let catalog = self.get(&name.catalog).await?;
+        let opened = self.open(&name.catalog, Missing::Refuse).await?;
         let identifier = identifier(name)?;
         in_time(&name.catalog, async {
-            let loaded = catalog.load_table(&identifier).await;
+            opened.committer.reach().await?;
+            let loaded = opened.catalog.load_table(&identifier).await;
             loaded.map_err(|error| table_error(name, error))
         })
         .await

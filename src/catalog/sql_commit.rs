@@ -86,6 +86,13 @@ impl TableCommitter for SqlCommitter {
         outcome
     }
 
+    async fn reach(&self) -> Result<()> {
+        let connection = self.pool.acquire().await;
+        connection
+            .map(drop)
+            .map_err(|error| self.unavailable(&error))
+    }
+
     async fn drop_unchanged(&self, base: &Table) -> Result<bool> {
         let location = base
             .metadata_location_result()
@@ -130,9 +137,15 @@ impl SqlCommitter {
     }
 
     fn unavailable(&self, error: &sqlx::Error) -> Error {
+        let message = match error {
+            sqlx::Error::PoolTimedOut => {
+                format!("no connection within {} s", CONNECT_LIMIT.as_secs())
+            }
+            error => error.to_string(),
+        };
         Error::CatalogUnavailable {
             catalog: self.catalog.clone(),
-            message: error.to_string(),
+            message,
         }
     }
 }

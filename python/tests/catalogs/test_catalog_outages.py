@@ -46,13 +46,6 @@ def test_an_outage(faulty: Faulty, fault: str) -> None:
     check_catalog_outage(faulty, fault, fault)
 
 
-@pytest.mark.parametrize("fault", ["refused", "dropped", "503"])
-def test_tables_that_were_read_are_served_meanwhile(faulty: Faulty, fault: str) -> None:
-    assert faulty.trips("known") == WANTED
-    with FAULTS[fault](faulty.catalog):
-        assert faulty.trips("known") == WANTED
-
-
 @pytest.mark.parametrize("fault", HICCUPS)
 def test_a_hiccup_is_not_felt(faulty: Faulty, fault: str) -> None:
     with faulty.catalog.failing(first(1, HICCUPS[fault])):

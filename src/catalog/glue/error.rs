@@ -15,6 +15,8 @@ use crate::error;
 
 /// Requests that Glue took for one too many are sent again this often.
 const THROTTLED_RETRIES: u32 = 4;
+/// What proxies answer instead of a name.
+const TOO_MANY_REQUESTS: u16 = 429;
 const FIRST_WAIT_MS: u64 = 250;
 const NO_CREDENTIALS: &str = "no credentials for AWS: neither properties nor environment, profile, container or instance have any";
 /// Characters of Glue's own words that are shown.
@@ -168,7 +170,9 @@ where
 }
 
 fn is_throttled<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    error.code().is_some_and(|code| THROTTLES.contains(&code))
+    let status = error.raw_response().map(|answer| answer.status().as_u16());
+    let named = error.code().is_some_and(|code| THROTTLES.contains(&code));
+    named || status == Some(TOO_MANY_REQUESTS)
 }
 
 fn undelivered(error: &(dyn StdError + 'static)) -> Failure {
