@@ -8,7 +8,7 @@ use aws_sdk_glue::types::{Table, TableInput};
 use iceberg::io::FileIO;
 use iceberg::{NamespaceIdent, TableIdent};
 
-use super::error::{Failure, Subject, change, refused};
+use super::error::{Failure, Subject, refused, unthrottled};
 use super::table_input::is_iceberg;
 
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -59,8 +59,8 @@ impl Glue {
             .set_catalog_id(self.id.clone())
             .database_name(database(table.namespace())?)
             .name(table.name());
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| about(table)(Failure::of("GetTable", &error)))?;
+        let answer = unthrottled("GetTable", || request.clone().send()).await;
+        let answer = answer.map_err(about(table))?;
         let missing = || about(table)(Failure::NotFound);
         answer.table.ok_or_else(missing)
     }
@@ -91,7 +91,7 @@ impl Glue {
             .set_catalog_id(self.id.clone())
             .database_name(database)
             .table_input(input);
-        let created = change("CreateTable", || request.clone().send()).await;
+        let created = unthrottled("CreateTable", || request.clone().send()).await;
         created.map(drop)
     }
 
@@ -110,7 +110,7 @@ impl Glue {
             .table_input(input)
             .skip_archive(self.skip_archive)
             .version_id(version);
-        let updated = change("UpdateTable", || request.clone().send()).await;
+        let updated = unthrottled("UpdateTable", || request.clone().send()).await;
         updated.map(drop)
     }
 
@@ -121,7 +121,7 @@ impl Glue {
             .set_catalog_id(self.id.clone())
             .database_name(database)
             .name(table);
-        let deleted = change("DeleteTable", || request.clone().send()).await;
+        let deleted = unthrottled("DeleteTable", || request.clone().send()).await;
         deleted.map(drop)
     }
 }

@@ -146,9 +146,9 @@ impl Failure {
     }
 }
 
-/// Sends a change once, and again only where Glue refused to take it up: the repetition of a change that was done after all
-/// would look like a conflict with somebody else.
-pub(super) async fn change<T, E, F>(
+/// Sends a request once, and again only where Glue refused to take it up: the repetition of a change that was done after all
+/// would look like a conflict with somebody else. (The client of reads repeats those itself where they failed.)
+pub(super) async fn unthrottled<T, E, F>(
     action: &str,
     mut send: impl FnMut() -> F + Send,
 ) -> Result<T, Failure>

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_glue::types::{Database, DatabaseInput};
 
 use super::client::Glue;
-use super::error::{Failure, change};
+use super::error::{Failure, unthrottled};
 
 const LOCATION: &str = "location";
 const DESCRIPTION: &str = "Description";
@@ -51,8 +51,7 @@ impl Glue {
             .get_database()
             .set_catalog_id(self.id.clone())
             .name(name);
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| Failure::of("GetDatabase", &error))?;
+        let answer = unthrottled("GetDatabase", || request.clone().send()).await?;
         answer.database.ok_or(Failure::NotFound)
     }
 
@@ -74,7 +73,7 @@ impl Glue {
             .create_database()
             .set_catalog_id(self.id.clone())
             .database_input(input(name, properties, None));
-        let created = change("CreateDatabase", || request.clone().send()).await;
+        let created = unthrottled("CreateDatabase", || request.clone().send()).await;
         created.map(drop)
     }
 
@@ -90,7 +89,7 @@ impl Glue {
             .set_catalog_id(self.id.clone())
             .name(name)
             .database_input(input(name, properties, Some(stored)));
-        let updated = change("UpdateDatabase", || request.clone().send()).await;
+        let updated = unthrottled("UpdateDatabase", || request.clone().send()).await;
         updated.map(drop)
     }
 
@@ -104,7 +103,7 @@ impl Glue {
             .delete_database()
             .set_catalog_id(self.id.clone())
             .name(name);
-        let deleted = change("DeleteDatabase", || request.clone().send()).await;
+        let deleted = unthrottled("DeleteDatabase", || request.clone().send()).await;
         deleted.map(drop)
     }
 }
