@@ -20,6 +20,8 @@ from harness.faulty import (
 from harness.lab import Lab
 from harness.warehouse import Warehouse
 
+pytestmark = pytest.mark.slow
+
 HICCUPS: dict[str, Fault] = {"503": Answer(503), "429": Answer(429), "dropped": Drop()}
 UNHEARD: dict[str, Fault] = {"lost": Lose(), "dropped": Drop()}
 UNHEARD |= {str(code): Answer(code) for code in (500, 502, 503, 504)}

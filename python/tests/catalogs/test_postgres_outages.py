@@ -18,6 +18,8 @@ from harness.faulty import (
 from harness.lab import Lab
 from harness.warehouse import Warehouse
 
+pytestmark = pytest.mark.slow
+
 OUTAGES = ["refused", "dropped", "silent"]
 
 

@@ -12,6 +12,8 @@ from harness.lab import Lab
 from harness.polling import eventually
 from harness.warehouse import Warehouse
 
+pytestmark = pytest.mark.slow
+
 HICCUPS = {"503": Answer(503), "500": Answer(500), "dropped": Drop(), "cut": Cut()}
 
 

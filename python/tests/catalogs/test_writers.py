@@ -8,6 +8,8 @@ import pytest
 from harness.lab import Lab
 from harness.writers import Appends, append_all, processes, row
 
+pytestmark = pytest.mark.slow
+
 WRITERS = 8
 BEFORE = -1
 
