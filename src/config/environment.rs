@@ -60,7 +60,11 @@ fn path_of(rest: &str, document: &Document) -> Option<Vec<String>> {
     if path.len() > start && !(path.len() == 3 && is_own(&path[2])) {
         let property = path.split_off(start).join(".").replace('_', "-");
         let known = document.keys(&["catalogs", &path[1], "properties"]);
-        path.push(as_spelled(property, &known));
+        let property = as_spelled(property, &known);
+        if !below && known.contains(&property) {
+            path.push("properties".to_owned());
+        }
+        path.push(property);
     }
     Some(path)
 }

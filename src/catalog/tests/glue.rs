@@ -232,7 +232,7 @@ async fn throttled_requests_are_sent_again() {
     assert!(matches!(lab.commit(&made).await, Ok(Outcome::Committed(_))));
     assert_eq!(lab.server.count("UpdateTable"), 3);
 
-    for _ in 0..3 {
+    for _ in 0..20 {
         lab.server.next(
             "GetTable",
             failure(400, "ThrottlingException", "Rate exceeded"),
