@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -112,8 +112,10 @@ impl Connector {
             .no_brotli()
             .no_zstd()
             .no_deflate();
-        for certificate in self.certificates()? {
-            builder = builder.add_root_certificate(certificate);
+        if let Some(path) = &self.authorities {
+            for certificate in certificates(path)? {
+                builder = builder.add_root_certificate(certificate);
+            }
         }
         if let Some(proxy) = &self.proxy {
             let proxy = Proxy::all(proxy).map_err(|_| "proxy-uri: expected an address")?;
@@ -121,21 +123,22 @@ impl Connector {
         }
         builder.build().map_err(|error| error.to_string())
     }
+}
 
-    fn certificates(&self) -> Result<Vec<Certificate>, String> {
-        let Some(path) = &self.authorities else {
-            return Ok(Vec::new());
-        };
-        let unread = |error: &dyn fmt::Display| {
-            let path = path.display();
-            format!("cannot read the certificates in `{path}`: {error}")
-        };
-        let pem = fs::read(path).map_err(|error| unread(&error))?;
-        match Certificate::from_pem_bundle(&pem) {
-            Ok(found) if found.is_empty() => Err(unread(&"it holds none")),
-            Ok(found) => Ok(found),
-            Err(error) => Err(unread(&error)),
-        }
+/// The certificates in a file, in PEM form.
+///
+/// # Errors
+/// In words, why there are none.
+pub fn certificates(path: &Path) -> Result<Vec<Certificate>, String> {
+    let unread = |error: &dyn fmt::Display| {
+        let path = path.display();
+        format!("cannot read the certificates in `{path}`: {error}")
+    };
+    let pem = fs::read(path).map_err(|error| unread(&error))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(found) if found.is_empty() => Err(unread(&"it holds none")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(unread(&error)),
     }
 }
 

@@ -28,6 +28,7 @@ use object_store::path::Path;
 use crate::error::{Error, Result};
 
 pub use failure::{outage, told};
+pub use http::certificates;
 pub use iceberg_io::{factory, file_io, missing_file};
 pub use lent::{Lender, Loan, lent_file_io};
 pub use location::{Location, Service, supported_scheme};

@@ -1,10 +1,9 @@
 //! Requests to one server: signed in, repeated where that is safe, bounded in time.
 
-use std::fs;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, Client, Method, StatusCode, Url};
+use reqwest::{Client, Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
@@ -16,6 +15,7 @@ use super::settings::{ServerConfig, Settings, base};
 use super::token::Tokens;
 use crate::catalog::CatalogConfig;
 use crate::clock;
+use crate::storage;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Less than callers wait, so that they learn what did not answer.
@@ -48,7 +48,7 @@ impl Session {
             .user_agent(concat!("murre/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers(config)?);
         if let Some(file) = config.properties.get("ssl.cabundle") {
-            for certificate in certificates(file)? {
+            for certificate in storage::certificates(file.as_ref())? {
                 builder = builder.add_root_certificate(certificate);
             }
         }
@@ -233,11 +233,4 @@ fn headers(config: &CatalogConfig) -> Result<HeaderMap, String> {
         );
     }
     Ok(headers)
-}
-
-fn certificates(file: &str) -> Result<Vec<Certificate>, String> {
-    let text =
-        fs::read(file).map_err(|error| format!("cannot read certificates `{file}`: {error}"))?;
-    Certificate::from_pem_bundle(&text)
-        .map_err(|_| format!("`{file}` holds no certificates in PEM form"))
 }
