@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iceberg::table::Table;
-use iceberg::{Catalog, NamespaceIdent, TableIdent};
+use iceberg::{Catalog, Namespace, NamespaceIdent, TableIdent};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -231,12 +231,16 @@ impl Catalogs {
         let catalog = self.get(&name.catalog).await?;
         let found = catalog.get_namespace(&namespace).await;
         let found = found.map_err(|error| table_error(name, error))?;
-        let own = found.properties().get("location");
-        let own = own.map(|own| own.trim_end_matches('/').to_owned());
         let id = Uuid::new_v4().simple();
-        let folder = own.or(common);
-        Ok(folder.map(|folder| format!("{folder}/{}-{id}", name.name)))
+        Ok(folder(&found, common).map(|folder| format!("{folder}/{}-{id}", name.name)))
     }
+}
+
+/// Where a namespace says that its tables belong, else the `common` place.
+fn folder(namespace: &Namespace, common: Option<String>) -> Option<String> {
+    let own = namespace.properties().get("location");
+    let own = own.map(|own| own.trim_end_matches('/').to_owned());
+    own.or(common)
 }
 
 /// The catalog's identifier of a table.

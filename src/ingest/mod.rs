@@ -128,7 +128,7 @@ impl Ingest {
     ///
     /// # Errors
     /// [`Error::SchemaMismatch`] and [`Error::TypeNotWidened`] naming a column; [`Error::FeatureViewNotFound`] for a view
-    /// that nothing is known of; [`Error::Unsupported`] for catalogs that cannot be committed to like this;
+    /// that nothing is known of;
     /// [`Error::CatalogUnavailable`], also if it is not known whether the rows were written.
     pub async fn write_view(&self, request: WriteRequest, rows: Rows) -> Result<WriteOutcome> {
         match request.to {

@@ -12,6 +12,7 @@ mod change;
 mod evolve;
 mod group;
 mod replace;
+mod sent;
 mod snapshot;
 mod summary;
 

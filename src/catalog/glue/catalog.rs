@@ -18,6 +18,7 @@ use super::in_warehouse;
 use super::namespaces::properties;
 use super::table_input::{created, metadata_location, renamed};
 use crate::catalog::commit::{Outcome, TableCommitter, delete_quietly};
+use crate::catalog::folder;
 
 #[derive(Debug)]
 pub(super) struct GlueCatalog(pub(super) Arc<Glue>);
@@ -215,13 +216,9 @@ impl GlueCatalog {
     async fn default_location(&self, table: &TableIdent) -> Result<String> {
         let database = database(table.namespace())?;
         let namespace = self.get_namespace(table.namespace()).await?;
-        let own = namespace.properties().get("location");
-        let own = own.map(|own| own.trim_end_matches('/').to_owned());
-        let common = || {
-            let warehouse = self.0.warehouse.as_deref();
-            warehouse.map(|warehouse| in_warehouse(warehouse, database))
-        };
-        let folder = own.or_else(common).ok_or_else(|| {
+        let warehouse = self.0.warehouse.as_deref();
+        let common = warehouse.map(|warehouse| in_warehouse(warehouse, database));
+        let folder = folder(&namespace, common).ok_or_else(|| {
             refused(format!(
                 "there is no place for table `{table}`: database `{database}` has no location and catalog `{}` no warehouse",
                 self.0.name

@@ -16,12 +16,9 @@ use iceberg_catalog_rest::{
 use reqwest::{Method, StatusCode, Url};
 
 use super::error::Failure;
-use super::lender;
+use super::{lender, pages};
 use super::session::Session;
 use super::settings::Settings;
-
-/// More pages than this are no listing but a loop.
-const PAGES: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) struct RestCatalog(pub(super) Arc<Session>);
@@ -123,41 +120,15 @@ impl RestCatalog {
             url.query_pairs_mut()
                 .append_pair("parent", &settings.joined(parent));
         }
-        let (mut found, mut next) = (Vec::new(), None);
-        for _ in 0..PAGES {
-            let page: ListNamespaceResponse = self.0.get(page_of(&url, next.as_deref())).await?;
-            found.extend(page.namespaces);
-            next = page.next_page_token.filter(|token| !token.is_empty());
-            if next.is_none() {
-                break;
-            }
-        }
-        Ok(found)
+        pages::all::<ListNamespaceResponse>(&self.0, &url).await
     }
 
     async fn tables_of(&self, namespace: &NamespaceIdent) -> Answered<Vec<TableIdent>> {
         let url = self
             .address(|settings| settings.of_namespace(namespace, "tables"))
             .await?;
-        let (mut found, mut next) = (Vec::new(), None);
-        for _ in 0..PAGES {
-            let page: ListTablesResponse = self.0.get(page_of(&url, next.as_deref())).await?;
-            found.extend(page.identifiers);
-            next = page.next_page_token.filter(|token| !token.is_empty());
-            if next.is_none() {
-                break;
-            }
-        }
-        Ok(found)
+        pages::all::<ListTablesResponse>(&self.0, &url).await
     }
-}
-
-fn page_of(url: &Url, token: Option<&str>) -> Url {
-    let mut url = url.clone();
-    if let Some(token) = token {
-        url.query_pairs_mut().append_pair("pageToken", token);
-    }
-    url
 }
 
 /// Whether there is something, where a failure may be that there is not.

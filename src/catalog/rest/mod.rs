@@ -8,6 +8,7 @@ mod catalog;
 mod committer;
 mod error;
 mod lender;
+mod pages;
 mod paths;
 mod secrets;
 mod session;

@@ -1,6 +1,7 @@
 //! One change of a table, made again on top of what others changed meanwhile until it is committed or does not apply.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use iceberg::spec::{
     DataFile, MAIN_BRANCH, Operation, Snapshot, SnapshotReference, SnapshotRetention,
@@ -8,10 +9,11 @@ use iceberg::spec::{
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 
+use super::sent::{Fate, LIMIT, Prepared};
 use super::snapshot::{Contents, Made, Removed, snapshot};
 use super::{CONFLICTS, conflict, wait_after};
 use crate::catalog::Catalogs;
-use crate::catalog::commit::{Outcome, TableCommitter, delete_quietly, staged};
+use crate::catalog::commit::{TableCommitter, delete_quietly, staged};
 use crate::error::{Error, Result};
 use crate::model::TableName;
 
@@ -84,6 +86,7 @@ pub(super) async fn commit_change_on(
             catalogs,
             name,
             committer: committer.as_ref(),
+            limit: LIMIT,
         };
         if let Some(committed) = writer.attempt(base, change).await? {
             return Ok(committed);
@@ -97,6 +100,8 @@ struct Writer<'a> {
     catalogs: &'a Catalogs,
     name: &'a TableName,
     committer: &'a dyn TableCommitter,
+    /// How long a commit whose answer was lost is looked for.
+    limit: Duration,
 }
 
 impl Writer<'_> {
@@ -112,16 +117,26 @@ impl Writer<'_> {
             return Ok(Some(unchanged(base)));
         }
         let uuid = base.metadata().uuid();
-        let requirements = vec![TableRequirement::UuidMatch { uuid }];
         let id = snapshot.as_ref().map(Snapshot::snapshot_id);
-        let outcome = self.committer.commit(&base, requirements, updates).await;
-        if let (Ok(Outcome::Conflict) | Err(_), Some(made)) = (&outcome, &made) {
+        let prepared = Prepared {
+            catalogs: self.catalogs,
+            name: self.name,
+            committer: self.committer,
+            base: &base,
+            requirements: vec![TableRequirement::UuidMatch { uuid }],
+            updates,
+            snapshot: id,
+            limit: self.limit,
+        };
+        let fate = prepared.send().await;
+        if let (Fate::Lost | Fate::Failed(_), Some(made)) = (&fate, &made) {
             delete_quietly(base.file_io(), &made.paths).await;
         }
-        let table = match outcome? {
-            Outcome::Conflict => return Ok(None),
-            Outcome::Committed(table) => *table,
-            Outcome::Unknown(message) => self.look_up(id, &message).await?,
+        let table = match fate {
+            Fate::Lost => return Ok(None),
+            Fate::Committed(table) => *table,
+            Fate::Failed(error) => return Err(error),
+            Fate::Unknown(told) => return Err(self.unknown(&told)),
         };
         Ok(Some(Committed {
             snapshot_id: id,
@@ -146,19 +161,14 @@ impl Writer<'_> {
         snapshot(self.name, base, contents).await
     }
 
-    /// The table, if a commit whose answer was lost is in it.
-    async fn look_up(&self, snapshot: Option<i64>, message: &str) -> Result<Table> {
-        let table = self.catalogs.load_table(self.name).await?;
-        match snapshot {
-            Some(id) if table.metadata().snapshot_by_id(id).is_some() => Ok(table),
-            _ => Err(Error::CatalogUnavailable {
-                catalog: self.name.catalog.clone(),
-                message: format!(
-                    "it is not known whether the change of table `{}` was stored: {message}; send it again with the \
-                     same idempotency key",
-                    self.name
-                ),
-            }),
+    fn unknown(&self, told: &str) -> Error {
+        Error::CatalogUnavailable {
+            catalog: self.name.catalog.clone(),
+            message: format!(
+                "it is not known whether the change of table `{}` was stored: {told}; send it again with the same \
+                 idempotency key",
+                self.name
+            ),
         }
     }
 }

@@ -92,10 +92,8 @@ impl GroupCommit {
     /// Commits a write, with others if there are any.
     ///
     /// # Errors
-    /// As [`super::commit_change`]. The files may be deleted after [`Error::CommitConflict`] and
-    /// [`Error::Unsupported`] only.
+    /// As [`super::commit_change`]. The files may be deleted where [`super::left_nothing`] says so.
     pub async fn commit(&self, name: &TableName, submission: Submission) -> Result<Receipt> {
-        self.catalogs.committer(&name.catalog).await?;
         let (answer, answered) = oneshot::channel();
         self.enqueue(name, Waiting { submission, answer });
         answered.await.map_err(|_| Error::CatalogUnavailable {

@@ -1,6 +1,6 @@
 //! Commits whose answer is lost.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use async_trait::async_trait;
@@ -8,14 +8,37 @@ use iceberg::spec::{NestedField, PrimitiveType, Schema, Type};
 use tempfile::TempDir;
 
 use super::*;
+use crate::catalog::commit::Outcome;
 use crate::catalog::tests::local;
-use crate::table::commit::{NewTable, create_table, drop_if_unchanged};
+use crate::table::commit::{NewTable, create_table, drop_if_unchanged, left_nothing};
 use crate::table::write::write;
 
-/// A database whose connection breaks after it was told to commit, or before.
+/// When the connection of a sending breaks.
+#[derive(Clone, Copy)]
+enum Break {
+    /// Before the commit, which never happens.
+    Before,
+    /// After it.
+    After,
+    /// Before it, and it happens when the next one is sent.
+    Late,
+    /// Before it, and somebody else commits.
+    Overtaken,
+}
+
+type Sending = (Table, Vec<TableRequirement>, Vec<TableUpdate>);
+
+/// A catalog whose connection breaks as often as there are breaks.
 struct Breaking {
     inner: Arc<dyn TableCommitter>,
-    committed_before: bool,
+    breaks: Mutex<Vec<Break>>,
+    late: Mutex<Option<Sending>>,
+}
+
+impl Breaking {
+    async fn land(&self, (base, requirements, updates): Sending) -> Result<Outcome> {
+        self.inner.commit(&base, requirements, updates).await
+    }
 }
 
 #[async_trait]
@@ -26,8 +49,21 @@ impl TableCommitter for Breaking {
         requirements: Vec<TableRequirement>,
         updates: Vec<TableUpdate>,
     ) -> Result<Outcome> {
-        if self.committed_before {
-            self.inner.commit(base, requirements, updates).await?;
+        let late = self.late.lock().unwrap().take();
+        if let Some(late) = late {
+            self.land(late).await?;
+        }
+        let sending = (base.clone(), requirements, updates);
+        let breaks = self.breaks.lock().unwrap().pop();
+        match breaks {
+            None => return self.land(sending).await,
+            Some(Break::Before) => {}
+            Some(Break::After) => drop(self.land(sending).await?),
+            Some(Break::Late) => *self.late.lock().unwrap() = Some(sending),
+            Some(Break::Overtaken) => {
+                let other = super::updates(one_row(base).await.updates, Some(other(base).await));
+                drop(self.inner.commit(base, Vec::new(), other).await?);
+            }
         }
         Ok(Outcome::Unknown("connection reset".to_owned()))
     }
@@ -35,6 +71,20 @@ impl TableCommitter for Breaking {
     async fn drop_unchanged(&self, base: &Table) -> Result<bool> {
         self.inner.drop_unchanged(base).await
     }
+}
+
+/// Somebody else's snapshot.
+async fn other(base: &Table) -> Snapshot {
+    let name = TableName::parse("default", "t.stats").unwrap();
+    let change = one_row(base).await;
+    let contents = Contents {
+        staged: base.metadata(),
+        added: &change.added,
+        removed: &change.removed,
+        operation: change.operation.clone(),
+        summary: &change.summary,
+    };
+    snapshot(&name, base, contents).await.unwrap().snapshot
 }
 
 async fn new_table(catalogs: &Catalogs, name: &TableName) -> Table {
@@ -60,8 +110,9 @@ async fn one_row(table: &Table) -> Change {
     }
 }
 
-/// Appends a row over a connection that breaks; what that says, and the table's snapshots afterwards.
-async fn append_and_break(committed_before: bool) -> (Result<Option<Committed>>, usize) {
+/// Appends a row over a connection that breaks; what that says, and the table's snapshots and its manifest lists
+/// afterwards.
+async fn append_and_break(breaks: &[Break]) -> (Result<Option<Committed>>, usize, usize) {
     let folder = TempDir::new().unwrap();
     let catalogs = local(folder.path());
     let name = TableName::parse("default", "t.stats").unwrap();
@@ -69,36 +120,61 @@ async fn append_and_break(committed_before: bool) -> (Result<Option<Committed>>,
     let change = one_row(&table).await;
     let committer = Breaking {
         inner: catalogs.committer(&name.catalog).await.unwrap(),
-        committed_before,
+        breaks: Mutex::new(breaks.iter().rev().copied().collect()),
+        late: Mutex::default(),
     };
     let writer = Writer {
         catalogs: &catalogs,
         name: &name,
         committer: &committer,
+        limit: Duration::from_millis(500),
     };
     let attempt = writer.attempt(table, change).await;
     let table = catalogs.load_table(&name).await.unwrap();
-    (attempt, table.metadata().snapshots().len())
+    let path = table.metadata().location().strip_prefix("file://");
+    let files = std::fs::read_dir(format!("{}/metadata", path.unwrap())).unwrap();
+    let lists = files.filter(|it| {
+        let name = it.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with("snap-")
+    });
+    (attempt, table.metadata().snapshots().len(), lists.count())
 }
 
 #[tokio::test]
-async fn a_commit_whose_answer_was_lost_is_looked_up() {
-    let (attempt, snapshots) = append_and_break(true).await;
-    let committed = attempt.unwrap().expect("nobody else was first");
-    let id = committed.snapshot_id.unwrap();
-    assert!(committed.table.metadata().snapshot_by_id(id).is_some());
-    assert_eq!((committed.sequence_number, snapshots), (1, 1));
+async fn a_commit_whose_answer_was_lost_is_there_once() {
+    use Break::{After, Before, Late};
+    for breaks in [
+        &[After][..],
+        &[Before],
+        &[Late],
+        &[Before, Before],
+        &[Before, After],
+        &[Late, Before],
+        &[Before, Late],
+    ] {
+        let (attempt, snapshots, lists) = append_and_break(breaks).await;
+        let committed = attempt.unwrap().expect("nobody else was first");
+        let id = committed.snapshot_id.unwrap();
+        assert!(committed.table.metadata().snapshot_by_id(id).is_some());
+        assert_eq!(
+            (committed.sequence_number, snapshots, lists),
+            (1, 1, 1)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_was_overtaken_is_made_again() {
+    let (attempt, snapshots, lists) = append_and_break(&[Break::Overtaken]).await;
+    assert!(attempt.unwrap().is_none());
+    assert_eq!((snapshots, lists), (1, 1));
 }
 
 #[tokio::test]
 async fn a_commit_that_is_not_found_is_not_called_a_failure() {
-    let (attempt, snapshots) = append_and_break(false).await;
+    let (attempt, snapshots, lists) = append_and_break(&[Break::Before; 100]).await;
     let error = attempt.unwrap_err();
-    // Neither of the kinds after which files may be deleted.
-    assert!(
-        matches!(error, Error::CatalogUnavailable { .. }),
-        "{error:?}"
-    );
+    assert!(!left_nothing(&error), "{error:?}");
     assert!(
         error.to_string().ends_with(
             "it is not known whether the change of table `t.stats` was stored: connection reset; send it again with the \
@@ -106,7 +182,8 @@ async fn a_commit_that_is_not_found_is_not_called_a_failure() {
         ),
         "{error}"
     );
-    assert_eq!(snapshots, 0);
+    // The manifests stay: it may still happen.
+    assert_eq!((snapshots, lists), (0, 1));
 }
 
 #[tokio::test]
