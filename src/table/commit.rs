@@ -31,6 +31,10 @@ use crate::model::{SnapshotId, TableName};
 
 /// Concurrent appends to one table retry this often; the library's 4 lose a commit among eight writers.
 const COMMIT_RETRIES: &str = "20";
+/// Table property that says whether a server's schedule looks after the table: [`ON`] or `off`.
+pub const MAINTENANCE: &str = "murre.maintenance";
+/// What [`MAINTENANCE`] is for tables that Murre makes.
+pub const ON: &str = "on";
 /// Commits that are begun anew after a conflict.
 const CONFLICTS: u32 = 30;
 
@@ -86,6 +90,7 @@ async fn make_table(
         TableProperties::PROPERTY_COMMIT_NUM_RETRIES.to_owned(),
         COMMIT_RETRIES.to_owned(),
     );
+    properties.insert(MAINTENANCE.to_owned(), ON.to_owned());
     let catalog = catalogs.get_or_create(&name.catalog).await?;
     let namespace = identifier(name)?.namespace;
     if let Err(error) = catalog.create_namespace(&namespace, HashMap::new()).await {
