@@ -1,6 +1,7 @@
 //! Upkeep of online tables: found by what their properties say, one at a time, each verb with a report.
 
 mod compact;
+mod gc;
 
 use std::sync::Arc;
 
@@ -8,20 +9,25 @@ use iceberg::{ErrorKind, NamespaceIdent};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::catalog::{Catalogs, pass_over, table_error};
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, Result, nearest};
 use crate::model::TableName;
 use crate::registry;
 use crate::table::online::{OnlineLayout, OnlineProperties};
+use crate::table::write::Journal;
 use crate::table::{TableCacheConfig, Tables};
 
 pub use compact::{CompactReport, Extent, FoldLimits};
+pub use gc::{GcOptions, GcReport, RecoverReport};
 
 /// What keeps tables in shape.
 #[derive(Clone, Debug)]
 pub struct Maintenance {
     tables: Arc<Tables>,
     limits: FoldLimits,
+    clock: Arc<dyn Clock>,
+    journal: Option<Arc<Journal>>,
 }
 
 /// Which online tables are meant.
@@ -48,7 +54,22 @@ impl Maintenance {
         Self {
             tables,
             limits: FoldLimits::default(),
+            clock: Arc::new(SystemClock),
+            journal: None,
         }
+    }
+
+    /// The same by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The same with the journal of this machine's attempts at commits.
+    #[must_use]
+    pub fn with_journal(self, journal: Arc<Journal>) -> Self {
+        let journal = Some(journal);
+        Self { journal, ..self }
     }
 
     /// The same with other limits.
