@@ -35,9 +35,7 @@ pub fn list(io: &FileIO, folder: &str) -> Result<BoxStream<'static, Result<Liste
         path: folder.clone(),
         message: told(&error),
     };
-    Ok(listed
-        .map(move |file| file.map_err(&failed))
-        .boxed())
+    Ok(listed.map(move |file| file.map_err(&failed)).boxed())
 }
 
 /// The one spelling of a location by which it is compared with others: `s3a` is `s3`, accounts of a container are one,

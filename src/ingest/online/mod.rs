@@ -190,7 +190,8 @@ impl Ingest {
         let attempt = &written.attempt;
         let files = write_for(attempt, table, &spec, FileStyle::LookedUp, vec![batch]).await?;
         let own = written.files.entry(spec.spec_id());
-        own.or_insert_with(|| NewFiles::of(attempt, table)).add(files);
+        own.or_insert_with(|| NewFiles::of(attempt, table))
+            .add(files);
         written.rows += rows as u64;
         let last = first + i64::try_from(rows).unwrap_or(i64::MAX) - 1;
         written.max_sequence = written.max_sequence.max(Some(last));

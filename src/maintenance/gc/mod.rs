@@ -59,7 +59,9 @@ impl GcOptions {
         let age = humantime::format_duration(self.older_than);
         Err(Error::invalid(
             "older_than",
-            format!("{age} is less than a day, so that files of writes in flight would be taken for orphans"),
+            format!(
+                "{age} is less than a day, so that files of writes in flight would be taken for orphans"
+            ),
         ))
     }
 }
@@ -141,7 +143,9 @@ fn check_enabled(name: &TableName, table: &Table) -> Result<()> {
     match enabled.is_some_and(|it| it.eq_ignore_ascii_case("false")) {
         false => Ok(()),
         true => Err(Error::NotAllowed {
-            what: format!("removing orphans of table `{name}`, whose property gc.enabled is false,"),
+            what: format!(
+                "removing orphans of table `{name}`, whose property gc.enabled is false,"
+            ),
             remedy: "others may use its files; set the property to true if they do not".to_owned(),
         }),
     }

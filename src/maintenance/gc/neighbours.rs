@@ -34,7 +34,9 @@ pub(super) async fn check(catalogs: &Catalogs, name: &TableName, table: &Table) 
     }
     let catalog = catalogs.get(&name.catalog).await?;
     let others = other_tables(catalog.as_ref(), name).await?;
-    let checks = others.iter().map(|other| check_other(catalogs, name, &own, other));
+    let checks = others
+        .iter()
+        .map(|other| check_other(catalogs, name, &own, other));
     let mut checks = futures::stream::iter(checks).buffer_unordered(CONCURRENCY);
     while checks.try_next().await?.is_some() {}
     Ok(())
@@ -61,7 +63,11 @@ async fn check_other(
     for place in places(table.metadata()) {
         let place = spelled(place)?;
         if is_in(own, &place) || is_in(&place, own) {
-            return Err(shared(name, own, &format!("is shared with table `{other}` at `{place}`")));
+            return Err(shared(
+                name,
+                own,
+                &format!("is shared with table `{other}` at `{place}`"),
+            ));
         }
     }
     Ok(())
@@ -70,7 +76,8 @@ async fn check_other(
 fn shared(name: &TableName, location: &str, why: &str) -> Error {
     Error::NotAllowed {
         what: format!("removing orphans of table `{name}`, whose location `{location}` {why},"),
-        remedy: "a file there may be somebody else's; give the table a folder of its own".to_owned(),
+        remedy: "a file there may be somebody else's; give the table a folder of its own"
+            .to_owned(),
     }
 }
 
@@ -90,7 +97,7 @@ fn is_in(folder: &str, other: &str) -> bool {
 async fn other_tables(catalog: &dyn Catalog, name: &TableName) -> Result<Vec<TableName>> {
     let failed = |error| table_error(name, error);
     let mut others = Vec::new();
-    for namespace in namespaces(catalog).await.map_err(failed)? {
+    for namespace in namespaces(catalog, &name.namespace).await.map_err(failed)? {
         let tables = or_none(catalog.list_tables(&namespace).await).map_err(failed)?;
         others.extend(tables.into_iter().map(|table| named(name, table)));
     }
@@ -114,17 +121,29 @@ fn or_none<T>(listed: iceberg::Result<Vec<T>>) -> iceberg::Result<Vec<T>> {
     })
 }
 
-/// All namespaces, at any depth.
-async fn namespaces(catalog: &dyn Catalog) -> iceberg::Result<Vec<NamespaceIdent>> {
+/// All namespaces, at any depth. The table's `own` and those around it are added by hand: a SQL catalog does not find what is
+/// below a level that is no namespace itself.
+async fn namespaces(catalog: &dyn Catalog, own: &[String]) -> iceberg::Result<Vec<NamespaceIdent>> {
     let mut found = catalog.list_namespaces(None).await?;
+    for depth in 1..=own.len() {
+        let around = own.iter().take(depth).cloned().collect();
+        add(&mut found, [NamespaceIdent::from_vec(around)?]);
+    }
     let mut next = 0;
     while let Some(parent) = found.get(next).cloned() {
-        for child in or_none(catalog.list_namespaces(Some(&parent)).await)? {
-            if !found.contains(&child) {
-                found.push(child);
-            }
-        }
+        add(
+            &mut found,
+            or_none(catalog.list_namespaces(Some(&parent)).await)?,
+        );
         next += 1;
     }
     Ok(found)
+}
+
+fn add(found: &mut Vec<NamespaceIdent>, more: impl IntoIterator<Item = NamespaceIdent>) {
+    for namespace in more {
+        if !found.contains(&namespace) {
+            found.push(namespace);
+        }
+    }
 }

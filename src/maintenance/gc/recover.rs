@@ -64,7 +64,10 @@ impl Maintenance {
         journal.adopt()?;
         let mut by_table = BTreeMap::<TableName, Vec<Intent>>::new();
         for intent in journal.doubted(LANDED) {
-            by_table.entry(intent.table_name()).or_default().push(intent);
+            by_table
+                .entry(intent.table_name())
+                .or_default()
+                .push(intent);
         }
         let mut reports = Vec::new();
         for (name, intents) in by_table {
@@ -142,7 +145,10 @@ fn report(attempts: usize, swept: &GcReport) -> RecoverReport {
 fn gone(name: &TableName, intents: &[&Intent]) -> Error {
     let uuids: BTreeSet<String> = intents.iter().map(|it| it.table.to_string()).collect();
     Error::TableNotFound {
-        table: format!("{name} ({})", uuids.into_iter().collect::<Vec<_>>().join(", ")),
+        table: format!(
+            "{name} ({})",
+            uuids.into_iter().collect::<Vec<_>>().join(", ")
+        ),
         catalog: name.catalog.clone(),
     }
 }

@@ -58,14 +58,26 @@ impl fmt::Display for GcReport {
         write!(f, "{}: ", self.table)?;
         match (orphans, self.dry_run) {
             (0, _) => write!(f, "no orphans among {} files", self.files)?,
-            (_, true) => write!(f, "{orphans} orphans of {bytes} among {} files (nothing was deleted)", self.files)?,
-            (_, false) => write!(f, "{} of {orphans} orphans deleted, {bytes} in all", self.deleted)?,
+            (_, true) => write!(
+                f,
+                "{orphans} orphans of {bytes} among {} files (nothing was deleted)",
+                self.files
+            )?,
+            (_, false) => write!(
+                f,
+                "{} of {orphans} orphans deleted, {bytes} in all",
+                self.deleted
+            )?,
         }
         if self.failed > 0 {
             write!(f, ", {} could not be deleted", self.failed)?;
         }
         if self.ambiguous > 0 {
-            write!(f, ", {} stay because a file of their name is referred to elsewhere", self.ambiguous)?;
+            write!(
+                f,
+                ", {} stay because a file of their name is referred to elsewhere",
+                self.ambiguous
+            )?;
         }
         Ok(())
     }

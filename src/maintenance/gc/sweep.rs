@@ -10,7 +10,7 @@ use crate::catalog::Catalogs;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::storage::{self, Listed};
-use crate::table::references::{Referred, References};
+use crate::table::references::{References, Referred};
 
 /// Files that are found before the table is looked at again.
 const CHUNK: usize = 10_000;
@@ -122,7 +122,9 @@ impl<'a> Sweep<'a> {
         let io = self.table.file_io();
         let deletions = orphans.iter().map(|orphan| async move {
             let deleted = io.delete(&orphan.path).await;
-            deleted.inspect_err(|error| tracing::warn!(path = orphan.path, %error, "an orphan stays")).is_ok()
+            deleted
+                .inspect_err(|error| tracing::warn!(path = orphan.path, %error, "an orphan stays"))
+                .is_ok()
         });
         let mut deletions = futures::stream::iter(deletions).buffer_unordered(DELETIONS);
         while let Some(is_gone) = deletions.next().await {

@@ -35,11 +35,14 @@ async fn everything_below_a_folder_is_listed(#[case] scheme: &str) {
         "memory://" => format!("listing{}", folder.path().display()),
         _ => folder.path().display().to_string(),
     };
-    let (io, at) = (file_io(&BTreeMap::new()), |name: &str| format!("{scheme}{place}/{name}"));
+    let (io, at) = (file_io(&BTreeMap::new()), |name: &str| {
+        format!("{scheme}{place}/{name}")
+    });
     for name in ["t/a", "t/b c/d=1%2F2/e", "tt/f"] {
         write(&io, &at(name)).await;
     }
-    let expected = BTreeSet::from(["t/a", "t/b c/d=1%2F2/e"].map(|name| canonical(&at(name)).unwrap()));
+    let expected =
+        BTreeSet::from(["t/a", "t/b c/d=1%2F2/e"].map(|name| canonical(&at(name)).unwrap()));
     for folder in [at("t"), at("t/")] {
         let found = paths(&io, &folder).await;
         let found: BTreeSet<String> = found.iter().map(|it| canonical(it).unwrap()).collect();
@@ -85,11 +88,7 @@ async fn lent_credentials_list_too() {
     assert_eq!(found, BTreeSet::from(expected));
     let request = &table.server.requests()[0];
     assert_eq!(request.key(), "k1");
-    assert!(
-        request.head.contains("prefix=t%2F"),
-        "{}",
-        request.head
-    );
+    assert!(request.head.contains("prefix=t%2F"), "{}", request.head);
 }
 
 #[rstest]
@@ -99,7 +98,10 @@ async fn lent_credentials_list_too() {
 #[case("/w/t/a", "file:///w/t//a")]
 #[case("/w/t/a", "file:/w/t/a/")]
 #[case("/w/t/a b", "file://localhost/w/t/a%20b")]
-#[case("abfss://c@one.dfs.core.windows.net/t", "wasbs://c@one.blob.core.windows.net/t")]
+#[case(
+    "abfss://c@one.dfs.core.windows.net/t",
+    "wasbs://c@one.blob.core.windows.net/t"
+)]
 #[case("az://c/t", "abfs://c@one.dfs.core.windows.net/t")]
 fn spellings_of_one_place_are_one(#[case] one: &str, #[case] other: &str) {
     assert_eq!(canonical(one).unwrap(), canonical(other).unwrap());
@@ -107,7 +109,15 @@ fn spellings_of_one_place_are_one(#[case] one: &str, #[case] other: &str) {
 
 #[test]
 fn other_places_stay_apart() {
-    let places = ["s3://b/t/a", "s3://c/t/a", "gs://b/t/a", "/b/t/a", "s3://b/t/A", "s3://b/t/%zz", "s3://b/t/%"];
+    let places = [
+        "s3://b/t/a",
+        "s3://c/t/a",
+        "gs://b/t/a",
+        "/b/t/a",
+        "s3://b/t/A",
+        "s3://b/t/%zz",
+        "s3://b/t/%",
+    ];
     let spelled: BTreeSet<String> = places.iter().map(|it| canonical(it).unwrap()).collect();
     assert_eq!(spelled.len(), places.len());
     assert!(canonical("hdfs://b/t").is_err() && canonical("t/a").is_err());

@@ -8,9 +8,9 @@ use iceberg::spec::DataFile;
 use iceberg::table::Table;
 use uuid::Uuid;
 
+use super::data_folder;
 use super::journal::{Intent, Journal};
 use super::new_files::delete_files;
-use super::data_folder;
 use crate::error::Result;
 use crate::model::TableName;
 use crate::table::commit::left_nothing;

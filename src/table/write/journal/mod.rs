@@ -119,7 +119,10 @@ impl Journal {
         let found = self.adopt_into(&mut state);
         let found = found.map_err(failed("read", &self.folder))?;
         if found > 0 {
-            tracing::warn!(attempts = found, "found attempts at commits of processes that died");
+            tracing::warn!(
+                attempts = found,
+                "found attempts at commits of processes that died"
+            );
         }
         Ok(found)
     }
@@ -146,7 +149,12 @@ impl Journal {
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let until = self.now_ms().saturating_sub(age_ms);
         let is_due = |it: &&Intent| it.doubted_ms.is_some_and(|since| since <= until);
-        self.state().intents.values().filter(is_due).cloned().collect()
+        self.state()
+            .intents
+            .values()
+            .filter(is_due)
+            .cloned()
+            .collect()
     }
 
     /// The attempts of all processes of this machine that are not settled.
@@ -188,7 +196,10 @@ impl Journal {
         let mut state = self.state();
         if let Some(intent) = state.intents.get(&id).cloned() {
             let doubted_ms = Some(now);
-            self.told(state.note(Intent { doubted_ms, ..intent }));
+            self.told(state.note(Intent {
+                doubted_ms,
+                ..intent
+            }));
         }
     }
 
