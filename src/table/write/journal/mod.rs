@@ -1,7 +1,7 @@
 //! The intent journal: attempts at commits note that they begin before their first file, and that they ended once it is known
 //! what became of their files. What is left of a process that died are the attempts that somebody has to clean up after.
 //!
-//! It is a folder on the local disk, with one file for each process: see [`segment`]. A line is written to its file at once,
+//! It is a folder on the local disk, with one file for each process. A line is written to its file at once,
 //! and not synced: a killed process loses nothing that the system has taken. What is lost when the machine dies, and what a
 //! machine that never comes back has left, is for the removal of orphans by their age.
 //!
