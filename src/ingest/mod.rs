@@ -17,6 +17,7 @@ use crate::source_rules::SourceRules;
 use crate::table::Tables;
 use crate::table::commit::{CommitHook, GroupCommit};
 use crate::table::online::OnlineLayout;
+use crate::table::write::{Attempt, Journal};
 pub use import::{OfflineWrite, Part, joined};
 use locks::Locks;
 use online::{Features, Sequences};
@@ -64,6 +65,7 @@ pub struct Ingest {
     hook: Hook,
     features: Option<Features>,
     sequences: Sequences,
+    journal: Option<Arc<Journal>>,
 }
 
 /// What [`Ingest::with_commit_hook`] was given.
@@ -96,6 +98,7 @@ impl Ingest {
             hook: Hook::default(),
             features: None,
             sequences: Sequences::default(),
+            journal: None,
         }
     }
 
@@ -116,6 +119,18 @@ impl Ingest {
             hook: Hook(Some(hook)),
             ..self
         }
+    }
+
+    /// The same, noting in a journal which files are on their way into tables.
+    #[must_use]
+    pub fn with_journal(self, journal: Arc<Journal>) -> Self {
+        let journal = Some(journal);
+        Self { journal, ..self }
+    }
+
+    /// An attempt at a commit to a table.
+    fn attempt(&self, name: &TableName, table: &iceberg::table::Table) -> Attempt {
+        Attempt::begin(self.journal.as_ref(), name, table)
     }
 
     fn tell(&self, name: &TableName, table: Option<&iceberg::table::Table>) {

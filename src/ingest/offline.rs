@@ -80,7 +80,7 @@ impl Ingest {
             rows.batches.try_for_each(async |_| Ok(())).await?;
             return Ok(written(name, known, true));
         }
-        let files = self.source_files(write, &table, rows).await;
+        let files = self.source_files(write, name, &table, rows).await;
         let files = match created {
             Some(created) => created.settle(files).await?,
             None => files?,
@@ -90,6 +90,7 @@ impl Ingest {
         }
         let spec = table.metadata().default_partition_spec_id();
         let files = online::Written {
+            attempt: files.files.attempt().clone(),
             files: BTreeMap::from([(spec, files.files)]),
             rows: files.rows,
             max_sequence: None,
@@ -101,12 +102,14 @@ impl Ingest {
     async fn source_files(
         &self,
         write: &Offline<'_>,
+        name: &TableName,
         table: &Table,
         rows: Rows,
     ) -> Result<Written> {
         let target = Arc::new(arrow_schema(table)?);
         let columns = Columns::new(&write.place, &rows.schema, target, &write.names)?;
-        self.write(table, &columns, rows).await
+        let attempt = self.attempt(name, table);
+        self.write(&attempt, table, &columns, rows).await
     }
 
     /// The source's table, created if there is none.

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::table::commit::{self, NewTable, Replacement};
 use crate::table::layout::PartitionBy;
-use crate::table::write::{FileStyle, NewFiles, arrow_schema, settle, write_as};
+use crate::table::write::{Attempt, FileStyle, NewFiles, arrow_schema, write_for};
 
 impl Ingest {
     /// Appends to an existing table, called `place` in messages.
@@ -31,7 +31,8 @@ impl Ingest {
         let table = self.tables.catalogs().load_table(name).await?;
         let target = Arc::new(arrow_schema(&table)?);
         let columns = Columns::new(place, &rows.schema, target, mapping)?;
-        let written = self.write(&table, &columns, rows).await?;
+        let attempt = self.attempt(name, &table);
+        let written = self.write(&attempt, &table, &columns, rows).await?;
         self.append_files(name, &table, written).await
     }
 
@@ -69,7 +70,8 @@ impl Ingest {
     async fn create_with(&self, name: &TableName, rows: Rows) -> Result<u64> {
         let (table, created) = self.create(name, &rows.schema, Layout::default()).await?;
         let columns = created_columns(name, &rows.schema, &table)?;
-        let written = self.write(&table, &columns, rows).await;
+        let attempt = self.attempt(name, &table);
+        let written = self.write(&attempt, &table, &columns, rows).await;
         let written = created.settle(written).await?;
         self.append_files(name, &table, written).await
     }
@@ -97,25 +99,28 @@ impl Ingest {
     async fn replace(&self, name: &TableName, rows: Rows) -> Result<u64> {
         let catalogs = self.tables.catalogs();
         let replacement = Replacement::new(catalogs, name, &storable(&rows.schema)?).await?;
-        let columns = created_columns(name, &rows.schema, replacement.table())?;
-        let written = self.write(replacement.table(), &columns, rows).await?;
+        let table = replacement.table().clone();
+        let columns = created_columns(name, &rows.schema, &table)?;
+        let attempt = self.attempt(name, &table);
+        let written = self.write(&attempt, &table, &columns, rows).await?;
         let _turn = self.locks.hold(&format!("commit {name:?}")).await;
-        let (table, files) = (replacement.table().clone(), written.files.keep());
+        let files = written.files.keep();
         let replaced = replacement.commit(catalogs, &files).await;
-        settle(&table, &files, replaced).await?;
+        attempt.settle(&table, &files, replaced).await?;
         Ok(written.rows)
     }
 
     /// Writes all rows as files that nothing refers to yet.
     pub(super) async fn write(
         &self,
+        attempt: &Attempt,
         table: &Table,
         columns: &Columns,
         rows: Rows,
     ) -> Result<Written> {
         let mut chunks = Chunks::new(rows.batches, columns, self.chunk_bytes);
-        let mut written = Written::none(table);
-        while let Some(chunk) = next_written(&mut chunks, table).await.transpose() {
+        let mut written = Written::none(attempt, table);
+        while let Some(chunk) = next_written(&mut chunks, attempt, table).await.transpose() {
             match chunk {
                 Ok(chunk) => written.add(chunk),
                 Err(error) => {
@@ -135,9 +140,10 @@ impl Ingest {
     ) -> Result<u64> {
         if written.rows > 0 {
             let _turn = self.locks.hold(&format!("commit {name:?}")).await;
+            let attempt = written.files.attempt().clone();
             let files = written.files.keep();
             let appended = commit::append(self.tables.catalogs(), name, files.clone()).await;
-            settle(table, &files, appended).await?;
+            attempt.settle(table, &files, appended).await?;
         }
         Ok(written.rows)
     }
@@ -150,9 +156,9 @@ pub(super) struct Written {
 }
 
 impl Written {
-    pub(super) fn none(table: &Table) -> Self {
+    pub(super) fn none(attempt: &Attempt, table: &Table) -> Self {
         Self {
-            files: NewFiles::none(table),
+            files: NewFiles::of(attempt, table),
             rows: 0,
         }
     }
@@ -163,13 +169,17 @@ impl Written {
     }
 }
 
-async fn next_written(chunks: &mut Chunks<'_>, table: &Table) -> Result<Option<Written>> {
+async fn next_written(
+    chunks: &mut Chunks<'_>,
+    attempt: &Attempt,
+    table: &Table,
+) -> Result<Option<Written>> {
     let Some(chunk) = chunks.next().await? else {
         return Ok(None);
     };
     let rows = chunk.iter().map(|batch| batch.num_rows() as u64).sum();
     let spec = table.metadata().default_partition_spec();
-    let files = write_as(table, spec, FileStyle::Scanned, chunk).await?;
+    let files = write_for(attempt, table, spec, FileStyle::Scanned, chunk).await?;
     Ok(Some(Written { files, rows }))
 }
 

@@ -2,6 +2,7 @@
 
 mod command;
 mod compact;
+mod gc;
 mod lease;
 mod schedule;
 mod select;
@@ -12,9 +13,11 @@ use std::sync::Arc;
 use crate::clock::{Clock, SystemClock};
 use crate::config::MaintenanceConfig;
 use crate::table::Tables;
+use crate::table::write::Journal;
 
 pub use command::{ExpireArgs, Format, GcArgs, TableOptions, Verb, run};
 pub use compact::{CompactReport, Extent, FoldLimits};
+pub use gc::{GcOptions, GcReport, RecoverReport};
 pub use lease::{Holder, LEASE, Lease, MAINTAINER, Maintainer, Take};
 pub use schedule::{Job, Schedule, ScheduleSources};
 pub use select::Selection;
@@ -26,6 +29,7 @@ pub struct Maintenance {
     tables: Arc<Tables>,
     limits: FoldLimits,
     clock: Arc<dyn Clock>,
+    journal: Option<Arc<Journal>>,
 }
 
 impl Maintenance {
@@ -35,6 +39,7 @@ impl Maintenance {
             tables,
             limits: FoldLimits::default(),
             clock: Arc::new(SystemClock),
+            journal: None,
         }
     }
 
@@ -48,6 +53,13 @@ impl Maintenance {
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// The same with the journal of this machine's attempts at commits.
+    #[must_use]
+    pub fn with_journal(self, journal: Arc<Journal>) -> Self {
+        let journal = Some(journal);
+        Self { journal, ..self }
     }
 
     /// The same within what the configuration allows.
