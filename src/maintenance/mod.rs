@@ -1,6 +1,7 @@
-//! Upkeep of online tables: found by what their properties say, one at a time, each verb with a report.
+//! Upkeep of tables, one at a time, each verb with a report. Online tables are found by what their properties say.
 
 mod compact;
+mod expire;
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use iceberg::{ErrorKind, NamespaceIdent};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::catalog::{Catalogs, pass_over, table_error};
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, Result, nearest};
 use crate::model::TableName;
@@ -16,12 +18,14 @@ use crate::table::online::{OnlineLayout, OnlineProperties};
 use crate::table::{TableCacheConfig, Tables};
 
 pub use compact::{CompactReport, Extent, FoldLimits};
+pub use expire::{ExpireOptions, ExpireReport, ExpiredFiles, READERS};
 
 /// What keeps tables in shape.
 #[derive(Clone, Debug)]
 pub struct Maintenance {
     tables: Arc<Tables>,
     limits: FoldLimits,
+    clock: Arc<dyn Clock>,
 }
 
 /// Which online tables are meant.
@@ -48,7 +52,14 @@ impl Maintenance {
         Self {
             tables,
             limits: FoldLimits::default(),
+            clock: Arc::new(SystemClock),
         }
+    }
+
+    /// The same by another clock.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// The same with other limits.
