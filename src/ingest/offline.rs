@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::model::{
     FeatureSource, FeatureView, SnapshotId, SourceLocation, TableName, WriteOutcome, WriteRequest,
 };
-use crate::table::commit::{KnownWrite, known_write};
+use crate::table::commit::KnownWrite;
 use crate::table::online::{CREATED_TIMESTAMP, EVENT_TIMESTAMP, stored_key};
 use crate::table::write::arrow_schema;
 
@@ -73,9 +73,8 @@ impl Ingest {
         catalogs.get_or_create(&name.catalog).await?;
         let key = write.request.idempotency_key.clone();
         let (table, created) = self.source_table(write, name, &rows.schema).await?;
-        if let Some(known) = key
-            .as_ref()
-            .and_then(|key| known_write(table.metadata(), key))
+        if let Some(key) = &key
+            && let Some(known) = self.commits.known_write(name, &table, key).await?
         {
             rows.batches.try_for_each(async |_| Ok(())).await?;
             return Ok(written(name, known, true));

@@ -2,6 +2,7 @@
 
 mod command;
 mod compact;
+mod expire;
 mod gc;
 mod lease;
 mod schedule;
@@ -17,6 +18,7 @@ use crate::table::write::Journal;
 
 pub use command::{ExpireArgs, Format, GcArgs, TableOptions, Verb, run};
 pub use compact::{CompactReport, Extent, FoldLimits};
+pub use expire::{ExpireOptions, ExpireReport, ExpiredFiles, READERS};
 pub use gc::{GcOptions, GcReport, RecoverReport};
 pub use lease::{Holder, LEASE, Lease, MAINTAINER, Maintainer, Take};
 pub use schedule::{Job, Schedule, ScheduleSources};

@@ -19,9 +19,7 @@ use crate::model::{
     WriteToken,
 };
 use crate::registry::RegistryReader;
-use crate::table::commit::{
-    Receipt, Submission, current_sequence, known_write, left_nothing, max_sequence,
-};
+use crate::table::commit::{Receipt, Submission, current_sequence, left_nothing, max_sequence};
 use crate::table::online::{OnlineLayout, OnlineProperties};
 use crate::table::write::{Attempt, FileStyle, NewFiles, partitions, write_for};
 
@@ -76,7 +74,7 @@ impl Ingest {
             .await?;
         let found = self.find(&owner).await?;
         if let (Some(key), Some((table, _))) = (&request.idempotency_key, &found)
-            && let Some(write) = known_write(table.metadata(), key)
+            && let Some(write) = self.commits.known_write(&owner.table, table, key).await?
         {
             rows.batches.try_for_each(async |_| Ok(())).await?;
             let replayed = true;

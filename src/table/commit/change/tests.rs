@@ -1,6 +1,6 @@
 //! Commits whose answer is lost.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use async_trait::async_trait;
