@@ -65,7 +65,7 @@ impl Ingest {
             None => written?,
         };
         Ok(OfflineWrite {
-            rows: self.append_files(name, &table, written).await?,
+            rows: self.append_files(name, &table, None, written).await?,
             created: made,
         })
     }

@@ -8,9 +8,9 @@ use futures::TryStreamExt;
 use iceberg::table::Table;
 
 use super::columns::Columns;
-use super::online::{self, arrow_type, in_utc};
+use super::online::{arrow_type, in_utc};
 use super::table::{Created, Written};
-use super::{Ingest, Rows, unsupported};
+use super::{Ingest, Rows, refuse_key, unsupported};
 use crate::error::{Error, Result};
 use crate::model::{
     FeatureSource, FeatureView, SnapshotId, SourceLocation, TableName, WriteOutcome, WriteRequest,
@@ -45,15 +45,8 @@ impl Ingest {
         };
         match &view.source.location {
             SourceLocation::Iceberg(name) => self.write_source_table(&write, name, rows).await,
-            SourceLocation::Parquet(_) if request.idempotency_key.is_some() => {
-                Err(Error::Unsupported {
-                    what: format!(
-                        "an idempotency key for {}, whose rows are Parquet files outside of a table,",
-                        write.place
-                    ),
-                })
-            }
             SourceLocation::Parquet(files) => {
+                refuse_key(&write.place, request.idempotency_key.as_deref())?;
                 let rows = self
                     .append_files_at(&write.place, files, &write.names, rows)
                     .await?;
@@ -87,13 +80,7 @@ impl Ingest {
         if files.rows == 0 {
             return Ok(outcome(name.to_string(), 0));
         }
-        let spec = table.metadata().default_partition_spec_id();
-        let files = online::Written {
-            attempt: files.files.attempt().clone(),
-            files: BTreeMap::from([(spec, files.files)]),
-            rows: files.rows,
-            max_sequence: None,
-        };
+        let files = files.placed(&table);
         let receipt = self.commit_written(name, &table, key, files).await?;
         Ok(written(name, receipt.write, receipt.replayed))
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
+use futures::TryStreamExt;
 use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
 use iceberg::table::Table;
 use tokio::runtime::Handle;
@@ -11,7 +12,7 @@ use tokio::runtime::Handle;
 use super::chunks::Chunks;
 use super::columns::Columns;
 use super::storable::storable;
-use super::{Ingest, Rows};
+use super::{Ingest, Rows, online};
 use crate::catalog::Catalogs;
 use crate::error::{Error, Result};
 use crate::model::TableName;
@@ -20,31 +21,43 @@ use crate::table::layout::PartitionBy;
 use crate::table::write::{Attempt, FileStyle, NewFiles, arrow_schema, write_for};
 
 impl Ingest {
-    /// Appends to an existing table, called `place` in messages.
+    /// Appends to an existing table, called `place` in messages, unless a write of this key was there before.
     pub(super) async fn append_table(
         &self,
         place: &str,
         name: &TableName,
         mapping: &BTreeMap<String, String>,
+        key: Option<String>,
         rows: Rows,
     ) -> Result<u64> {
         let table = self.tables.catalogs().load_table(name).await?;
+        if let Some(key) = &key
+            && let Some(known) = self.commits.known_write(name, &table, key).await?
+        {
+            rows.batches.try_for_each(async |_| Ok(())).await?;
+            return Ok(known.rows);
+        }
         let target = Arc::new(arrow_schema(&table)?);
         let columns = Columns::new(place, &rows.schema, target, mapping)?;
         let attempt = self.attempt(name, &table);
         let written = self.write(&attempt, &table, &columns, rows).await?;
-        self.append_files(name, &table, written).await
+        self.append_files(name, &table, key, written).await
     }
 
     /// Appends to a table that may have to be created.
-    pub(super) async fn log_table(&self, name: &TableName, rows: Rows) -> Result<u64> {
+    pub(super) async fn log_table(
+        &self,
+        name: &TableName,
+        key: Option<String>,
+        rows: Rows,
+    ) -> Result<u64> {
         let _turn = self.locks.hold(&format!("create {name:?}")).await;
         match self.tables.catalogs().load_table(name).await {
-            Err(Error::TableNotFound { .. }) => self.create_with(name, rows).await,
+            Err(Error::TableNotFound { .. }) => self.create_with(name, key, rows).await,
             Err(other) => Err(other),
             Ok(_) => {
                 let place = format!("table `{name}`");
-                self.append_table(&place, name, &BTreeMap::new(), rows)
+                self.append_table(&place, name, &BTreeMap::new(), key, rows)
                     .await
             }
         }
@@ -62,18 +75,23 @@ impl Ingest {
             Ok(_) => Err(Error::AlreadyExists {
                 what: format!("table `{name}`"),
             }),
-            Err(Error::TableNotFound { .. }) => self.create_with(name, rows).await,
+            Err(Error::TableNotFound { .. }) => self.create_with(name, None, rows).await,
             Err(other) => Err(other),
         }
     }
 
-    async fn create_with(&self, name: &TableName, rows: Rows) -> Result<u64> {
+    async fn create_with(
+        &self,
+        name: &TableName,
+        key: Option<String>,
+        rows: Rows,
+    ) -> Result<u64> {
         let (table, created) = self.create(name, &rows.schema, Layout::default()).await?;
         let columns = created_columns(name, &rows.schema, &table)?;
         let attempt = self.attempt(name, &table);
         let written = self.write(&attempt, &table, &columns, rows).await;
         let written = created.settle(written).await?;
-        self.append_files(name, &table, written).await
+        self.append_files(name, &table, key, written).await
     }
 
     /// Creates a table for rows of this schema. It goes again unless its guard is settled with rows.
@@ -132,19 +150,26 @@ impl Ingest {
         Ok(written)
     }
 
+    /// Commits files; one commit of each key.
     pub(super) async fn append_files(
         &self,
         name: &TableName,
         table: &Table,
+        key: Option<String>,
         written: Written,
     ) -> Result<u64> {
-        if written.rows > 0 {
-            let _turn = self.locks.hold(&format!("commit {name:?}")).await;
-            let attempt = written.files.attempt().clone();
-            let files = written.files.keep();
-            let appended = commit::append(self.tables.catalogs(), name, files.clone()).await;
-            attempt.settle(table, &files, appended).await?;
+        if written.rows == 0 {
+            return Ok(0);
         }
+        if key.is_some() {
+            let receipt = self.commit_written(name, table, key, written.placed(table));
+            return Ok(receipt.await?.write.rows);
+        }
+        let _turn = self.locks.hold(&format!("commit {name:?}")).await;
+        let attempt = written.files.attempt().clone();
+        let files = written.files.keep();
+        let appended = commit::append(self.tables.catalogs(), name, files.clone()).await;
+        attempt.settle(table, &files, appended).await?;
         Ok(written.rows)
     }
 }
@@ -166,6 +191,17 @@ impl Written {
     pub(super) fn add(&mut self, other: Self) {
         self.files.add(other.files);
         self.rows += other.rows;
+    }
+
+    /// The same, in the table's partitions.
+    pub(super) fn placed(self, table: &Table) -> online::Written {
+        let spec = table.metadata().default_partition_spec_id();
+        online::Written {
+            attempt: self.files.attempt().clone(),
+            files: BTreeMap::from([(spec, self.files)]),
+            rows: self.rows,
+            max_sequence: None,
+        }
     }
 }
 

@@ -137,10 +137,16 @@ impl App {
         )?;
         let follower = AbortOnDrop(online.follow_in_background());
         let journal = maintenance::journal(&config.maintenance);
-        let ingest = Ingest::new(Arc::clone(&tables), rules.clone())
+        let mut ingest = Ingest::new(Arc::clone(&tables), rules.clone())
             .with_features(Arc::clone(&registry), online.layout().clone())
-            .with_commit_hook(followed_by(&online))
-            .with_journal(journal.clone());
+            .with_commit_hook(followed_by(&online));
+        let mut upkeep = Maintenance::new(Arc::clone(&tables))
+            .with_clock(Arc::clone(&clock))
+            .with_config(&config.maintenance);
+        if let Some(journal) = journal {
+            ingest = ingest.with_journal(Arc::clone(&journal));
+            upkeep = upkeep.with_journal(journal);
+        }
         let sources = ScheduleSources {
             registry: Arc::clone(&registry),
             layout: online.layout().clone(),
@@ -148,10 +154,6 @@ impl App {
             hook: followed_by(&online),
         };
         let schedule = config.maintenance.enabled.then(|| {
-            let upkeep = Maintenance::new(Arc::clone(&tables))
-                .with_clock(Arc::clone(&clock))
-                .with_journal(journal)
-                .with_config(&config.maintenance);
             Arc::new(Schedule::new(config.maintenance.clone(), upkeep, sources))
         });
         let limits = IpcLimits {

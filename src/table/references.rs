@@ -13,9 +13,8 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::storage::canonical;
+use crate::table::commit::LEDGER;
 
-/// Property of a table: the file that keeps the idempotency keys of expired snapshots.
-pub const LEDGER: &str = "murre.idempotency-ledger";
 /// Where tables without a catalog say which metadata file is theirs.
 const VERSION_HINT: &str = "version-hint.text";
 /// Manifests and manifest lists that are read at a time.

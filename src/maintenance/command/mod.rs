@@ -44,8 +44,12 @@ pub async fn run(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let caches = TableCacheConfig::new(&config.tables);
     let tables = Arc::new(Tables::new(catalogs.clone(), caches));
+    let mut maintenance = Maintenance::new(tables).with_config(&config.maintenance);
+    if let Some(journal) = super::journal(&config.maintenance) {
+        maintenance = maintenance.with_journal(journal);
+    }
     let work = Work {
-        maintenance: Maintenance::new(tables).with_config(&config.maintenance),
+        maintenance,
         maintainer: Maintainer::new(catalogs, Arc::clone(&clock)),
         verb,
         config: config.maintenance.clone(),
@@ -158,7 +162,7 @@ impl Work {
             }
             Verb::Gc(args) => {
                 let options = self.gc_options(args);
-                let report = maintenance.gc(name, &options, args.dry_run, progress);
+                let report = maintenance.gc(name, options, args.dry_run, progress);
                 Line::done(&report.await?)
             }
             Verb::Status => Line::done(&maintenance.status(name).await?),

@@ -44,10 +44,12 @@ pub struct ExpireOptions {
     /// `history.expire.max-snapshot-age-ms` says, else `default_age`.
     pub older_than: Option<Duration>,
     /// So many snapshots of each branch stay, 1 at least. None: as the table's property
-    /// `history.expire.min-snapshots-to-keep` says, else 1.
+    /// `history.expire.min-snapshots-to-keep` says, else `default_keep`.
     pub keep_last: Option<usize>,
     /// See `older_than`.
     pub default_age: Duration,
+    /// See `keep_last`.
+    pub default_keep: usize,
     /// For this long after its commit, an idempotency key is known though its snapshot has expired.
     pub key_retention: Duration,
 }
@@ -57,6 +59,7 @@ impl Default for ExpireOptions {
         Self {
             older_than: None,
             keep_last: None,
+            default_keep: 1,
             default_age: Duration::from_secs(5 * 24 * 60 * 60),
             key_retention: Duration::from_secs(24 * 60 * 60),
         }

@@ -109,7 +109,8 @@ impl Rules {
         };
         let keep_last = match options.keep_last {
             Some(least) => least,
-            None => property(TableProperties::PROPERTY_MIN_SNAPSHOTS_TO_KEEP)?.map_or(1, count),
+            None => property(TableProperties::PROPERTY_MIN_SNAPSHOTS_TO_KEEP)?
+                .map_or(options.default_keep, count),
         };
         let max_ref_age_ms = property(TableProperties::PROPERTY_MAX_REF_AGE_MS)?;
         Ok(Self {

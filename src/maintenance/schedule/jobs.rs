@@ -124,7 +124,7 @@ impl Schedule {
             }
             Job::Gc => {
                 let options = gc_options(&self.config);
-                let report = maintenance.gc(&name, &options, false, &hidden).await?;
+                let report = maintenance.gc(&name, options, false, &hidden).await?;
                 tracing::info!(table = %name, "removed orphan files of {report}");
                 Ok(self.config.gc_interval)
             }

@@ -87,8 +87,11 @@ impl Schedule {
         }
     }
 
-    /// Looks at every table once.
+    /// Looks at every table once, after it has cleaned up after attempts at commits that died.
     pub async fn round(self: &Arc<Self>, stop: &watch::Receiver<bool>) {
+        if let Err(error) = self.maintenance.recover().await {
+            tracing::warn!(%error, "cannot clean up after attempts that died");
+        }
         // Held until the end: catalogs that the definitions describe stay open.
         let definitions = self.definitions().await;
         let meant = Selection::default();
