@@ -1,6 +1,10 @@
-//! Upkeep of online tables: found by what their properties say, one at a time, each verb with a report.
+//! Upkeep of tables: online ones are found by what their properties say. One table at a time, each verb with a report.
 
 mod compact;
+#[cfg(test)]
+mod lab;
+mod manifests;
+mod triggers;
 
 use std::sync::Arc;
 
@@ -8,6 +12,7 @@ use iceberg::{ErrorKind, NamespaceIdent};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::catalog::{Catalogs, pass_over, table_error};
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, Result, nearest};
 use crate::model::TableName;
@@ -16,12 +21,16 @@ use crate::table::online::{OnlineLayout, OnlineProperties};
 use crate::table::{TableCacheConfig, Tables};
 
 pub use compact::{CompactReport, Extent, FoldLimits};
+pub use manifests::ManifestReport;
+pub use triggers::{Reason, Triggers};
 
 /// What keeps tables in shape.
 #[derive(Clone, Debug)]
 pub struct Maintenance {
     tables: Arc<Tables>,
     limits: FoldLimits,
+    triggers: Triggers,
+    clock: Arc<dyn Clock>,
 }
 
 /// Which online tables are meant.
@@ -48,12 +57,26 @@ impl Maintenance {
         Self {
             tables,
             limits: FoldLimits::default(),
+            triggers: Triggers::default(),
+            clock: Arc::new(SystemClock),
         }
     }
 
     /// The same with other limits.
     pub fn with_limits(mut self, limits: FoldLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The same, where other things make a compaction due.
+    pub fn with_triggers(mut self, triggers: Triggers) -> Self {
+        self.triggers = triggers;
+        self
+    }
+
+    /// The same with another clock.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
         self
     }
 

@@ -20,8 +20,10 @@ pub use change::{Change, Committed, commit_change, current_sequence};
 pub use evolve::column_updates;
 pub use group::{CommitHook, GroupCommit, Receipt, Submission};
 pub use replace::Replacement;
-pub use snapshot::Removed;
-pub use summary::{IDEMPOTENCY_KEYS, KnownWrite, MAX_SEQUENCE, known_write, max_sequence};
+pub use snapshot::{ManifestCount, Merging, Removed, count_manifests};
+pub use summary::{
+    IDEMPOTENCY_KEYS, KnownWrite, MAX_SEQUENCE, descends_from, known_write, max_sequence,
+};
 
 use super::layout::{PartitionBy, partition_spec, sort_order};
 use crate::catalog::{Catalogs, identifier, table_error};

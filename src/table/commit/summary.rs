@@ -62,6 +62,11 @@ fn history(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
     ancestors.take(metadata.snapshots().len())
 }
 
+/// Whether the current snapshot is this one or descends from it, as far as is known.
+pub fn descends_from(metadata: &TableMetadata, snapshot_id: i64) -> bool {
+    history(metadata).any(|snapshot| snapshot.snapshot_id() == snapshot_id)
+}
+
 /// The write of an idempotency key, if a snapshot that is still known and part of the table's history has it.
 pub fn known_write(metadata: &TableMetadata, key: &str) -> Option<KnownWrite> {
     let quoted = serde_json::to_string(key).ok()?;

@@ -38,6 +38,11 @@ impl NewFiles {
         self.files.extend(others.keep());
     }
 
+    /// Rows in them.
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(DataFile::record_count).sum()
+    }
+
     /// The files, for a commit: from here on they stay unless [`discard`] is told otherwise.
     pub fn keep(mut self) -> Vec<DataFile> {
         std::mem::take(&mut self.files)

@@ -81,10 +81,12 @@ async fn other(base: &Table) -> Snapshot {
         staged: base.metadata(),
         added: &change.added,
         removed: &change.removed,
+        merging: change.merging,
         operation: change.operation.clone(),
         summary: &change.summary,
     };
-    snapshot(&name, base, contents).await.unwrap().snapshot
+    let made = snapshot(&name, base, contents).await.unwrap();
+    made.unwrap().snapshot
 }
 
 async fn new_table(catalogs: &Catalogs, name: &TableName) -> Table {
@@ -156,10 +158,7 @@ async fn a_commit_whose_answer_was_lost_is_there_once() {
         let committed = attempt.unwrap().expect("nobody else was first");
         let id = committed.snapshot_id.unwrap();
         assert!(committed.table.metadata().snapshot_by_id(id).is_some());
-        assert_eq!(
-            (committed.sequence_number, snapshots, lists),
-            (1, 1, 1)
-        );
+        assert_eq!((committed.sequence_number, snapshots, lists), (1, 1, 1));
     }
 }
 
