@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
@@ -17,6 +18,8 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use crate::catalog::tests::local;
+use crate::clock::{Clock, ManualClock};
+use crate::config::OnlineConfig;
 use crate::error::Error;
 use crate::maintenance::{CompactReport, FoldLimits, Maintenance, Selection};
 use crate::model::{
@@ -262,6 +265,14 @@ impl Lab {
     }
 }
 
+fn limits(pass_rows: u64, group_bytes: u64) -> FoldLimits {
+    FoldLimits {
+        pass_rows,
+        group_bytes,
+        ..FoldLimits::default()
+    }
+}
+
 fn keys() -> Vec<KeyField> {
     vec![KeyField {
         name: "driver_id".to_owned(),
@@ -291,11 +302,11 @@ fn read(batch: &RecordBatch) -> Vec<Read> {
 
 #[rstest]
 #[case(PartitionStrategy::EntityHash, FoldLimits::default())]
-#[case(PartitionStrategy::EntityHash, FoldLimits { pass_rows: 70, group_bytes: 1 })]
+#[case(PartitionStrategy::EntityHash, limits(70, 1))]
 #[case(PartitionStrategy::Timestamp, FoldLimits::default())]
-#[case(PartitionStrategy::Timestamp, FoldLimits { pass_rows: 70, group_bytes: 1 })]
+#[case(PartitionStrategy::Timestamp, limits(70, 1))]
 #[case(PartitionStrategy::Hybrid, FoldLimits::default())]
-#[case(PartitionStrategy::Hybrid, FoldLimits { pass_rows: 1, group_bytes: 20_000 })]
+#[case(PartitionStrategy::Hybrid, limits(1, 20_000))]
 #[tokio::test]
 async fn only_the_latest_rows_stay_in_one_file_a_partition(
     #[case] strategy: PartitionStrategy,
@@ -344,6 +355,33 @@ async fn buckets_without_news_keep_their_files() {
     let report = lab.compact().await;
     assert_eq!((report.files_removed, report.files_added), (2, 1));
     assert_eq!(lab.rows(None).await, lab.latest());
+}
+
+#[tokio::test]
+async fn superseded_rows_stay_for_the_grace_period() {
+    let mut lab = Lab::new(PartitionStrategy::EntityHash).await;
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    let clock = Arc::new(ManualClock::new(UNIX_EPOCH + hours(62)));
+    let graced = FoldLimits {
+        grace: hours(10),
+        ..FoldLimits::default()
+    };
+    let maintenance = lab.maintenance.clone().with_limits(graced);
+    lab.maintenance = maintenance.with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    lab.fill().await;
+    lab.compact().await;
+    let young = |from: i64| {
+        let all = lab.written.iter().copied();
+        let young = all.filter(move |row| row.1 >= from * HOUR_US);
+        young.chain(lab.latest()).collect::<BTreeSet<Read>>()
+    };
+    let (kept, latest) = (young(52), lab.latest());
+    assert!(kept.len() > latest.len());
+    assert_eq!(lab.rows(None).await, kept);
+    assert_eq!(lab.compact().await.snapshot_id, None);
+    clock.advance(hours(20));
+    lab.compact().await;
+    assert_eq!(lab.rows(None).await, latest);
 }
 
 #[tokio::test]
@@ -400,17 +438,14 @@ async fn writes_and_folds_at_the_same_time_lose_nothing() {
 #[tokio::test]
 async fn tables_are_chosen_by_project_and_view() {
     let lab = Lab::new(PartitionStrategy::EntityHash).await;
+    let layout = OnlineLayout::new(&OnlineConfig::default());
     let find = async |project: Option<&str>, views: &[&str]| {
         let meant = Selection {
             project: project.map(str::to_owned),
             feature_views: views.iter().map(ToString::to_string).collect(),
+            ..Selection::default()
         };
-        let namespace = ["online".to_owned()];
-        let found = lab
-            .maintenance
-            .online_tables("default", &namespace, &meant)
-            .await;
-        found.map(|tables| tables.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
+        lab.maintenance.select(&layout, None, &meant).await
     };
     let all = vec![lab.name.clone()];
     assert_eq!(find(None, &[]).await.unwrap(), all);
@@ -422,8 +457,7 @@ async fn tables_are_chosen_by_project_and_view() {
         error,
         "feature view `stat` not found; did you mean `stats`?"
     );
-    let (elsewhere, all) = (["n".to_owned()], Selection::default());
-    let none = lab.maintenance.online_tables("default", &elsewhere, &all);
+    let none = lab.maintenance.online_tables("default", &["n".to_owned()]);
     assert_eq!(none.await.unwrap(), []);
 }
 
