@@ -164,6 +164,48 @@ timeout = "0s"
 }
 
 #[test]
+fn faults_of_maintenance_are_named() {
+    let text = r#"
+[maintenance]
+interval = "0s"
+max_running = 0
+memory_limit = "1MiB"
+snapshot_age = "59m"
+keep_last = 0
+orphan_age = "23h"
+"#;
+    assert_snapshot!(faults(text), @r#"
+    invalid configuration:
+      maintenance.interval: must be more than 0, or tables would be looked at without a pause; enabled = false turns it off (murre.toml:3)
+      maintenance.max_running: must be from 1 to 64 (murre.toml:4)
+      maintenance.memory_limit: must be 16 MiB at least (murre.toml:5)
+      maintenance.snapshot_age: must be 1 hour at least, since readers may need a snapshot for so long (murre.toml:6)
+      maintenance.keep_last: must be 1 at least (murre.toml:7)
+      maintenance.orphan_age: must be 1 day at least, since younger files may belong to a write that goes on (murre.toml:8)
+    "#);
+    assert!(faults("[maintenance]\ninterwal = '1s'\n").contains("interwal"));
+}
+
+#[test]
+fn maintenance_can_be_turned_off_in_whole_or_in_part() {
+    let variables = [
+        ("MURRE__MAINTENANCE__ENABLED", "false"),
+        ("MURRE__MAINTENANCE__GC_INTERVAL", "0s"),
+        ("MURRE__MAINTENANCE__JOURNAL", ""),
+    ];
+    let loaded = load("", &variables, &Flags::default()).unwrap();
+    let described = loaded.describe();
+    assert!(
+        described.contains("maintenance.snapshot_age = \"5days\"\n"),
+        "{described}"
+    );
+    let maintenance = loaded.into_config().maintenance;
+    assert!(!maintenance.enabled);
+    assert!(maintenance.gc_interval.is_zero());
+    assert!(maintenance.journal.as_os_str().is_empty());
+}
+
+#[test]
 fn a_feast_repository_comes_by_flag_or_by_setting() {
     let flags = Flags {
         feast_repo: Some(PathBuf::from("feature_repo")),

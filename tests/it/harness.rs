@@ -83,7 +83,7 @@ impl Store {
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\n[catalogs.default]\ntype = \"sql\"\n\
              uri = \"sqlite:///{dir}/catalog.db\"\nwarehouse = \"{dir}/warehouse\"\n\
-             [registry]\npath = \"{dir}/features.toml\"\n"
+             [registry]\npath = \"{dir}/features.toml\"\n[maintenance]\njournal = \"{dir}/journal\"\n"
         );
         let file = self.path().join("murre.toml");
         std::fs::write(&file, text).unwrap();

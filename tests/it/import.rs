@@ -1,4 +1,4 @@
-//! `murre import` and `murre maintain`, as typed.
+//! `murre import`, as typed.
 
 use std::fs::File;
 use std::path::Path;
@@ -161,11 +161,4 @@ async fn what_does_not_fit_is_named_with_its_file_and_nothing_stays() {
         "{stat}"
     );
     assert!(!store.path().join("warehouse/t").exists());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn compacting_where_nothing_is_online_says_so() {
-    let store = Store::new(&[rows([(1, 1, 0.5)])], vec![]).await;
-    let output = murre(&store, &["maintain", "compact", "--dry-run"]);
-    assert_snapshot!(printed(&output), @"no online tables");
 }

@@ -13,5 +13,6 @@ mod harness;
 mod historical;
 mod hostile;
 mod import;
+mod maintenance;
 mod online;
 mod unordered;

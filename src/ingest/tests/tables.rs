@@ -149,6 +149,64 @@ async fn concurrent_appends_all_arrive() {
 }
 
 #[tokio::test]
+async fn rows_of_one_key_are_appended_once() {
+    let fixture = Fixture::new().await;
+    let source = fixture.source();
+    let append = async |key: &str, drivers: &[i64]| {
+        let key = Some(key.to_owned());
+        let rows = rows_of(vec![stats(drivers)]);
+        fixture
+            .ingest
+            .append_once("stats", &source, key, rows)
+            .await
+    };
+    assert_eq!(append("one", &[1, 2]).await.unwrap(), 2);
+    // What is sent again is answered with what was written, and leaves no file.
+    assert_eq!(append("one", &[1, 2, 3]).await.unwrap(), 2);
+    assert_eq!(append("two", &[4]).await.unwrap(), 1);
+    assert_eq!(append("none", &[]).await.unwrap(), 0);
+    assert_eq!((fixture.snapshots().await, fixture.data_files()), (2, 2));
+    let rows = fixture.rows(&fixture.name).await;
+    assert_eq!(integers(&rows, "driver_id"), [1, 2, 4]);
+
+    let both = tokio::join!(append("three", &[5]), append("three", &[5]));
+    assert_eq!((both.0.unwrap(), both.1.unwrap()), (1, 1));
+    let rows = fixture.rows(&fixture.name).await;
+    assert_eq!(integers(&rows, "driver_id"), [1, 2, 4, 5]);
+}
+
+#[tokio::test]
+async fn logs_of_one_key_are_there_once_from_the_first() {
+    let fixture = Fixture::new().await;
+    let name = TableName::parse("default", "logs.served").unwrap();
+    let destination = LogDestination {
+        location: SourceLocation::Iceberg(name.clone()),
+        partition_by: Vec::new(),
+    };
+    for _ in 0..2 {
+        let (key, rows) = (Some("one".to_owned()), rows_of(vec![stats(&[1, 2])]));
+        let logged = fixture.ingest.log_once(&destination, key, rows).await;
+        assert_eq!(logged.unwrap(), 2);
+    }
+    assert_eq!(integers(&fixture.rows(&name).await, "driver_id"), [1, 2]);
+}
+
+#[tokio::test]
+async fn files_take_no_key() {
+    let fixture = Fixture::empty();
+    let place = SourceLocation::Parquet(fixture.file("stats"));
+    let (key, rows) = (Some("one".to_owned()), rows_of(vec![stats(&[1])]));
+    let appended = fixture
+        .ingest
+        .append_once("stats", &source(place), key, rows);
+    let refused = appended.await.unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "an idempotency key for data source `stats`, whose rows are Parquet files outside of a table, is not supported"
+    );
+}
+
+#[tokio::test]
 async fn a_dataset_is_saved_once_and_replaced_only_if_allowed() {
     let fixture = Fixture::new().await;
     let name = TableName::parse("default", "saved.training").unwrap();

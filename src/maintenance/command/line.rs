@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::options::Format;
 use crate::error::{Error, Result};
-use crate::maintenance::{CompactReport, Holder, ManifestReport};
+use crate::maintenance::{CompactReport, GcReport, Holder, ManifestReport};
 use crate::model::TableName;
 
 /// What became of one table.
@@ -143,6 +143,30 @@ impl Display for Compacted {
         match before == after {
             true => write!(f, "{files}"),
             false => write!(f, "{files}; {before} manifests → {after}"),
+        }
+    }
+}
+
+/// What a removal of orphans found, with their locations where nothing was deleted.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(super) struct Listed(pub(super) GcReport);
+
+impl Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(report) = self;
+        write!(f, "{report}")?;
+        if !report.dry_run {
+            return Ok(());
+        }
+        let shown = report.paths.len() as u64;
+        report
+            .paths
+            .iter()
+            .try_for_each(|path| write!(f, "\n  {path}"))?;
+        match report.orphans.saturating_sub(shown) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
         }
     }
 }

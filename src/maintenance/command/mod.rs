@@ -21,7 +21,7 @@ use crate::model::TableName;
 use crate::registry::{self, Registry};
 use crate::table::online::OnlineLayout;
 use crate::table::{TableCacheConfig, Tables};
-use line::{Compacted, Line, Tally};
+use line::{Compacted, Line, Listed, Tally};
 
 pub use options::{ExpireArgs, Format, GcArgs, TableOptions, Verb};
 
@@ -165,7 +165,7 @@ impl Work {
             Verb::Gc(args) => {
                 let options = self.gc_options(args);
                 let report = maintenance.gc(name, options, args.dry_run, progress);
-                Line::done(&report.await?)
+                Line::done(&Listed(report.await?))
             }
             Verb::Status => Line::done(&maintenance.status(name).await?),
         }

@@ -111,13 +111,18 @@ fn the_commands_with_side_effects() {
             r#""feature_view_names": ["v"], "progress": null, "name_aliases": [null]"#
         ),
         Write::Batch(WriteBatch {
-            feature_view_names: owned(&["v"])
+            feature_view_names: owned(&["v"]),
+            idempotency_key: None,
         })
     );
     assert_eq!(
-        write("write_logged_features", r#""feature_service_name": "s""#),
+        write(
+            "write_logged_features",
+            r#""feature_service_name": "s", "idempotency_key": "k""#
+        ),
         Write::Logs(WriteLogs {
-            feature_service_name: "s".to_owned()
+            feature_service_name: "s".to_owned(),
+            idempotency_key: Some("k".to_owned()),
         })
     );
     assert_eq!(
