@@ -16,9 +16,9 @@ use iceberg_catalog_rest::{
 use reqwest::{Method, StatusCode, Url};
 
 use super::error::Failure;
-use super::{lender, pages};
 use super::session::Session;
 use super::settings::Settings;
+use super::{lender, pages};
 
 #[derive(Debug)]
 pub(super) struct RestCatalog(pub(super) Arc<Session>);

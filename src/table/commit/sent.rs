@@ -59,7 +59,9 @@ impl Prepared<'_> {
 
     async fn once(&self) -> Result<Outcome> {
         let (requirements, updates) = (self.requirements.clone(), self.updates.clone());
-        self.committer.commit(self.base, requirements, updates).await
+        self.committer
+            .commit(self.base, requirements, updates)
+            .await
     }
 
     /// Ends when it is known; `told` is why it is not.
