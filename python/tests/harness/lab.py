@@ -27,6 +27,8 @@ class Lab:
         self._server: Server | None = None
         self._client: Client | None = None
         self._sections: dict[str, dict[str, Any]] = {}
+        #: Options of the server's process, for Popen.
+        self.process: dict[str, Any] = {}
 
     def add(
         self, view: str, keys: list[str], *batches: pa.Table, write: dict[str, Any] | None = None, **options: Any
@@ -49,7 +51,7 @@ class Lab:
             **{name.replace("_", "."): values for name, values in sections.items()},
         }
         self._sections = sections
-        self._server = Server.serve(self.directory, config)
+        self._server = Server.serve(self.directory, config, **self.process)
         self._client = Client(self._server.location)
         return self
 
