@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -17,6 +20,8 @@ from pyiceberg.table import Table
 COLUMNS = ["driver_id", "trips"]
 DEFINITION = {"join_keys": [{"name": "driver_id", "type": "INT64"}]}
 KEYS, COMMITS = 40, 12
+# gc leaves alone what is younger than a day.
+AGE_SECONDS = 2 * 86_400
 ONLINE, PAST = "online.tests_live", "tests.batch"
 
 
@@ -53,6 +58,11 @@ def stored(lab: Lab, name: str) -> Table:
     return lab.warehouse.catalog.load_table(name)
 
 
+def all_files(lab: Lab) -> set[Path]:
+    """Every file of the warehouse."""
+    return {path for path in (lab.warehouse.directory / "warehouse").rglob("*") if path.is_file()}
+
+
 def latest(found: list[tuple[object, ...]]) -> dict[object, object]:
     """The last value of each key; values grow with time."""
     return dict(sorted(found))
@@ -62,6 +72,9 @@ def latest(found: list[tuple[object, ...]]) -> dict[object, object]:
 def test_engines_read_the_same_rows_after(lab: Lab, verb: str) -> None:
     needs(f"murre maintain {verb}", None if offered(lab, verb) else "the binary does not have it")
     before = {name: by_pyiceberg(stored(lab, name), COLUMNS) for name in (ONLINE, PAST)}
+    files = all_files(lab)
+    print(lab.run("maintain", verb, "--dry-run"))
+    assert all_files(lab) == files
     print(lab.run("maintain", verb))
     for name in before:
         table = stored(lab, name)
@@ -70,3 +83,18 @@ def test_engines_read_the_same_rows_after(lab: Lab, verb: str) -> None:
         check_readable(table)
         assert latest(found) == latest(before[name])
     assert by_pyiceberg(stored(lab, PAST), COLUMNS) == before[PAST]
+
+
+def test_gc_removes_old_files_that_nothing_refers_to(lab: Lab) -> None:
+    needs("murre maintain gc", None if offered(lab, "gc") else "the binary does not have it")
+    folder = Path(stored(lab, ONLINE).location().removeprefix("file://")) / "data"
+    old, young = folder / "died-long-ago.parquet", folder / "being-written.parquet"
+    for file in (old, young):
+        file.write_bytes(b"not committed")
+    os.utime(old, times=(time.time() - AGE_SECONDS,) * 2)
+    kept = all_files(lab) - {old}
+    assert str(old.name) in lab.run("maintain", "gc", "--table", ONLINE, "--dry-run")
+    assert old.exists()
+    lab.run("maintain", "gc", "--table", ONLINE)
+    assert all_files(lab) == kept
+    check_readable(stored(lab, ONLINE))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from random import Random
 
 from harness.fault_proxy import Answer, Cut, Delay, Drop, Fault, Instead, Late, Lose, Request, Slow
@@ -49,23 +48,29 @@ def http_faults(chance: Random) -> list[Fault]:
     return [*before, *after]
 
 
-def of_http(chance: Random) -> Callable[[Request], Fault]:
+class OfHttp:
     """Faults of catalogs behind HTTP."""
 
-    def decide(request: Request) -> Fault:
-        if not is_commit(request) or chance.random() > FAULTY_SHARE:
-            return None
-        return chance.choice(http_faults(chance))
+    def __init__(self, chance: Random) -> None:
+        """No commit had one."""
+        self.chance = chance
+        self.met = 0
 
-    return decide
+    def __call__(self, request: Request) -> Fault:
+        """The fault of a request."""
+        if not is_commit(request) or self.chance.random() > FAULTY_SHARE:
+            return None
+        self.met += 1
+        return self.chance.choice(http_faults(self.chance))
 
 
 class OfPostgres:
     """Faults of a SQL catalog's connections: a commit is what names a metadata file, its answer what comes next."""
 
     def __init__(self, chance: Random) -> None:
-        """None of the connections waits for an answer."""
+        """No commit had one, and none of the connections waits for an answer."""
         self.chance = chance
+        self.met = 0
         self.commits: dict[str, Fault] = {}
 
     def __call__(self, request: Request) -> Fault:
@@ -79,6 +84,7 @@ class OfPostgres:
         now, answer = self.chance.choice(
             [(Drop(), None), (Delay(seconds), None), (Late(seconds), None), (None, Drop()), (None, Delay(seconds))]
         )
+        self.met += 1
         self.commits[connection] = answer
         return now
 
