@@ -16,7 +16,8 @@ from harness.streams import Stream
 from harness.tiers import by_tier, seeded
 from harness.traffic import Traffic
 
-KILLS = by_tier(20, 200, 1_000)
+# On each of two catalogs: 20, 200 and 1,000 in all.
+KILLS = by_tier(10, 100, 500)
 KILLS_PER_ROUND, KILLS_PER_CHECK = 10, 5
 ROUNDS = KILLS // KILLS_PER_ROUND
 # The longest life of a server after it has begun to listen.

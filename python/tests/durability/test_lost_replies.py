@@ -15,7 +15,7 @@ from harness.streams import Stream, connect
 from harness.tiers import by_tier, seeded
 from harness.warehouse import Warehouse
 
-RUNS = by_tier(10, 60, 500)
+RUNS = by_tier(8, 25, 500)
 WRITERS, WRITES = 4, 3
 
 pytestmark = pytest.mark.timeout(by_tier(300, 1_800, 18_000))
