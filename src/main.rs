@@ -64,7 +64,9 @@ fn run(command: Command) -> Result<()> {
             let (verb, Upkeep { tables, place }) = maintain.into_parts();
             let config = place.load()?.into_config();
             quiet()?;
-            block_on(async { maintenance::run(&config, verb, &tables, stop_signal()?, print).await })
+            block_on(async {
+                maintenance::run(&config, verb, &tables, stop_signal()?, print).await
+            })
         }
         Command::CheckConfig(settings) => block_on(check(settings.load()?)),
     }

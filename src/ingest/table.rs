@@ -80,12 +80,7 @@ impl Ingest {
         }
     }
 
-    async fn create_with(
-        &self,
-        name: &TableName,
-        key: Option<String>,
-        rows: Rows,
-    ) -> Result<u64> {
+    async fn create_with(&self, name: &TableName, key: Option<String>, rows: Rows) -> Result<u64> {
         let (table, created) = self.create(name, &rows.schema, Layout::default()).await?;
         let columns = created_columns(name, &rows.schema, &table)?;
         let attempt = self.attempt(name, &table);

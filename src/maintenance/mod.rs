@@ -5,9 +5,11 @@ mod compact;
 mod expire;
 mod gc;
 mod lease;
+mod manifests;
 mod schedule;
 mod select;
 mod status;
+mod triggers;
 
 use std::sync::Arc;
 
@@ -21,15 +23,18 @@ pub use compact::{CompactReport, Extent, FoldLimits};
 pub use expire::{ExpireOptions, ExpireReport, ExpiredFiles, READERS};
 pub use gc::{GcOptions, GcReport, RecoverReport};
 pub use lease::{Holder, LEASE, Lease, MAINTAINER, Maintainer, Take};
+pub use manifests::ManifestReport;
 pub use schedule::{Job, Schedule, ScheduleSources};
 pub use select::Selection;
 pub use status::TableStatus;
+pub use triggers::{Reason, Triggers};
 
 /// What keeps tables in shape.
 #[derive(Clone, Debug)]
 pub struct Maintenance {
     tables: Arc<Tables>,
     limits: FoldLimits,
+    triggers: Triggers,
     clock: Arc<dyn Clock>,
     journal: Option<Arc<Journal>>,
 }
@@ -40,6 +45,7 @@ impl Maintenance {
         Self {
             tables,
             limits: FoldLimits::default(),
+            triggers: Triggers::default(),
             clock: Arc::new(SystemClock),
             journal: None,
         }
@@ -48,6 +54,12 @@ impl Maintenance {
     /// The same with other limits.
     pub fn with_limits(mut self, limits: FoldLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The same, where other things make a compaction due.
+    pub fn with_triggers(mut self, triggers: Triggers) -> Self {
+        self.triggers = triggers;
         self
     }
 

@@ -61,7 +61,9 @@ impl Maintenance {
         if meant.is_of_tables_only() {
             return Ok(chosen.into_iter().collect());
         }
-        let online = self.online_tables(&layout.catalog, &layout.namespace).await?;
+        let online = self
+            .online_tables(&layout.catalog, &layout.namespace)
+            .await?;
         let sources = sources(definitions, meant);
         check_views(meant, &online, &sources)?;
         let online = online.into_iter().filter(|(_, it)| meant.has_online(it));

@@ -153,9 +153,10 @@ impl App {
             clock: Arc::clone(&clock),
             hook: followed_by(&online),
         };
-        let schedule = config.maintenance.enabled.then(|| {
-            Arc::new(Schedule::new(config.maintenance.clone(), upkeep, sources))
-        });
+        let schedule = config
+            .maintenance
+            .enabled
+            .then(|| Arc::new(Schedule::new(config.maintenance.clone(), upkeep, sources)));
         let limits = IpcLimits {
             max_message_bytes: config.server.max_message_size.as_u64(),
             max_decoded_bytes: config.engine.memory_limit_bytes(),

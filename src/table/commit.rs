@@ -22,8 +22,8 @@ pub use evolve::column_updates;
 pub use group::{CommitHook, GroupCommit, Receipt, Submission};
 pub use ledger::{KeyLedgers, LEDGER, Ledger, ledger_location};
 pub use replace::Replacement;
-pub use snapshot::Removed;
-pub use summary::{IDEMPOTENCY_KEYS, KnownWrite, MAX_SEQUENCE, max_sequence};
+pub use snapshot::{ManifestCount, Merging, Removed, count_manifests};
+pub use summary::{IDEMPOTENCY_KEYS, KnownWrite, MAX_SEQUENCE, descends_from, max_sequence};
 
 use super::layout::{PartitionBy, partition_spec, sort_order};
 use crate::catalog::{Catalogs, identifier, table_error};

@@ -35,10 +35,11 @@ pub use attempt::Attempt;
 pub use journal::Journal;
 pub use new_files::{NewFiles, settle};
 pub use properties::FileStyle;
+pub(crate) use properties::target_bytes;
 
 /// Rows handed to the Parquet writer at a time; a file is rolled between two of them.
 const SLICE_ROWS: usize = 64 * 1024;
-/// A file is rolled once it has so many bytes.
+/// A file is rolled once it has so many bytes, unless its table says otherwise.
 pub(crate) const FILE_BYTES: usize = 256 * 1024 * 1024;
 const OPEN_FILES: usize = 4;
 
@@ -185,9 +186,11 @@ impl Plan {
             if order != 0 {
                 file.sort_order_id(order);
             }
-            if let Some(key) = &run.key {
-                file.partition(key.data().clone());
-            }
+            file.partition(match &run.key {
+                Some(key) => key.data().clone(),
+                // A spec whose fields were all dropped still has them.
+                None => self.spec.fields().iter().map(|_| None).collect(),
+            });
             file.build()
                 .map_err(|error| Error::internal("describe data file", error))
         };
@@ -367,7 +370,7 @@ fn file_builder(
             style.properties(metadata.properties(), rows),
             Arc::clone(metadata.current_schema()),
         ),
-        FILE_BYTES,
+        target_bytes(metadata.properties()),
         table.file_io().clone(),
         DefaultLocationGenerator::with_data_location(data_folder(metadata)),
         names,

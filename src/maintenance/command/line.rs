@@ -191,7 +191,10 @@ mod tests {
             r#"{"skipped":{"id":"host/1/ab","until_ms":1800000000000},"table":"online.stats"}"#
         );
         assert_eq!(json[2], r#"{"stopped":true,"table":"online.stats"}"#);
-        assert!(json[3].starts_with(r#"{"error":"table `online.stats`"#), "{json:?}");
+        assert!(
+            json[3].starts_with(r#"{"error":"table `online.stats`"#),
+            "{json:?}"
+        );
     }
 
     #[test]

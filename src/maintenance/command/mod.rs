@@ -57,7 +57,9 @@ pub async fn run(
         clock,
     };
     let layout = OnlineLayout::new(&online);
-    let chosen = work.maintenance.select(&layout, definitions.as_deref(), &meant);
+    let chosen = work
+        .maintenance
+        .select(&layout, definitions.as_deref(), &meant);
     let chosen = chosen.await?;
     match work.verb {
         Verb::Status => work.status(&chosen, &mut say).await,

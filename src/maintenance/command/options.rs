@@ -126,7 +126,9 @@ mod tests {
     fn catalogs(names: &[&str]) -> Catalogs {
         let text = "type = 'sql'\nuri = 'sqlite:///c.db'\nwarehouse = 'w'\n";
         let config: CatalogConfig = toml::from_str(text).unwrap();
-        let named = names.iter().map(|name| ((*name).to_owned(), config.clone()));
+        let named = names
+            .iter()
+            .map(|name| ((*name).to_owned(), config.clone()));
         Catalogs::connect(&named.collect::<BTreeMap<_, _>>()).unwrap()
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use iceberg::spec::{TableMetadata, TableProperties};
 use iceberg::table::Table;
 use indicatif::ProgressBar;
@@ -62,10 +63,13 @@ impl Schedule {
     }
 
     async fn due_rewrites(&self, name: &TableName) -> Vec<Job> {
-        if !self.memory.may(name, Job::Compact, self.sources.clock.now()) {
+        if !self
+            .memory
+            .may(name, Job::Compact, self.sources.clock.now())
+        {
             return Vec::new();
         }
-        match self.maintenance.due_reason(name).await {
+        match self.maintenance.due_reason(name).boxed().await {
             Ok(None) => Vec::new(),
             Ok(Some(Reason::Manifests { .. })) => vec![Job::MergeManifests],
             Ok(Some(_)) => vec![Job::Compact, Job::MergeManifests],
@@ -78,7 +82,9 @@ impl Schedule {
 
     /// Decided without reading anything; whether they may go is the expiry's to say.
     fn has_old_snapshots(&self, metadata: &TableMetadata) -> bool {
-        let own = metadata.properties().get(TableProperties::PROPERTY_MAX_SNAPSHOT_AGE_MS);
+        let own = metadata
+            .properties()
+            .get(TableProperties::PROPERTY_MAX_SNAPSHOT_AGE_MS);
         let own = own.and_then(|age| Some(Duration::from_millis(age.parse().ok()?)));
         let age = own.unwrap_or(self.config.snapshot_age);
         let oldest = metadata.snapshots().map(|it| it.timestamp_ms()).min();
@@ -104,18 +110,21 @@ impl Schedule {
         let (maintenance, hidden) = (&self.maintenance, ProgressBar::hidden());
         match job {
             Job::Compact => {
-                let report = maintenance.compact(&name, false, &hidden).await?;
+                let report = maintenance.compact(&name, false, &hidden).boxed().await?;
                 tracing::info!(table = %name, "compacted {report}");
                 Ok(Duration::ZERO)
             }
             Job::MergeManifests => {
-                let report = maintenance.merge_manifests(&name, false).await?;
+                let report = maintenance.merge_manifests(&name, false).boxed().await?;
                 tracing::info!(table = %name, "merged manifests of {report}");
                 Ok(Duration::ZERO)
             }
             Job::Expire => {
                 let options = expire_options(&self.config);
-                let report = maintenance.expire(&name, &options, false, &hidden).await?;
+                let report = maintenance
+                    .expire(&name, &options, false, &hidden)
+                    .boxed()
+                    .await?;
                 tracing::info!(table = %name, "expired snapshots of {report}");
                 Ok(match report.snapshots_before > report.snapshots_after {
                     true => EXPIRY_INTERVAL,
@@ -124,7 +133,10 @@ impl Schedule {
             }
             Job::Gc => {
                 let options = gc_options(&self.config);
-                let report = maintenance.gc(&name, options, false, &hidden).await?;
+                let report = maintenance
+                    .gc(&name, options, false, &hidden)
+                    .boxed()
+                    .await?;
                 tracing::info!(table = %name, "removed orphan files of {report}");
                 Ok(self.config.gc_interval)
             }

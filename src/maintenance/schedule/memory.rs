@@ -54,7 +54,9 @@ impl Memory {
         let mut jobs = self.jobs();
         let past = jobs.get(&(name.clone(), job));
         let failures = past.map_or(0, |past| past.failures);
-        let pause = self.first_pause.saturating_mul(1 << failures.min(MOST_DOUBLINGS));
+        let pause = self
+            .first_pause
+            .saturating_mul(1 << failures.min(MOST_DOUBLINGS));
         let pause = pause.min(LONGEST_PAUSE.max(self.first_pause));
         let past = Past {
             not_before: now + pause,
@@ -104,7 +106,11 @@ mod tests {
 
     #[test]
     fn jobs_and_tables_are_remembered_apart_until_a_table_is_gone() {
-        let (memory, one, two) = (Memory::new(Duration::from_secs(300)), name("n.a"), name("n.b"));
+        let (memory, one, two) = (
+            Memory::new(Duration::from_secs(300)),
+            name("n.a"),
+            name("n.b"),
+        );
         memory.failed(&one, Job::Gc, at(0));
         assert!(memory.may(&one, Job::Compact, at(1)));
         assert!(memory.may(&two, Job::Gc, at(1)));

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use iceberg::table::Table;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -26,8 +26,8 @@ use crate::table::commit::{CommitHook, MAINTENANCE, ON};
 use crate::table::online::OnlineLayout;
 use memory::Memory;
 
-pub use jobs::Job;
 pub(super) use jobs::GC_AT;
+pub use jobs::Job;
 
 /// What a schedule works with.
 pub struct ScheduleSources {
@@ -89,15 +89,17 @@ impl Schedule {
 
     /// Looks at every table once, after it has cleaned up after attempts at commits that died.
     pub async fn round(self: &Arc<Self>, stop: &watch::Receiver<bool>) {
-        if let Err(error) = self.maintenance.recover().await {
+        if let Err(error) = self.maintenance.recover().boxed().await {
             tracing::warn!(%error, "cannot clean up after attempts that died");
         }
         // Held until the end: catalogs that the definitions describe stay open.
         let definitions = self.definitions().await;
         let meant = Selection::default();
         let layout = &self.sources.layout;
-        let chosen = self.maintenance.select(layout, definitions.as_deref(), &meant);
-        let chosen = match chosen.await {
+        let chosen = self
+            .maintenance
+            .select(layout, definitions.as_deref(), &meant);
+        let chosen = match chosen.boxed().await {
             Ok(chosen) => chosen,
             Err(error) => {
                 tracing::warn!(%error, "cannot list the tables to maintain");
@@ -107,7 +109,10 @@ impl Schedule {
         self.memory.keep(&chosen);
         let turn = |name: TableName| {
             let (schedule, stop) = (Arc::clone(self), stop.clone());
-            alone(format!("maintain table `{name}`"), schedule.turn(name, stop))
+            alone(
+                format!("maintain table `{name}`"),
+                schedule.turn(name, stop),
+            )
         };
         let turns = futures::stream::iter(chosen).map(turn);
         let mut turns = turns.buffer_unordered(self.config.max_running);
@@ -156,7 +161,12 @@ impl Schedule {
             Err(Error::TableNotFound { .. }) => return Ok(None),
             table => table?,
         };
-        let is_on = table.metadata().properties().get(MAINTENANCE).map(String::as_str) == Some(ON);
+        let is_on = table
+            .metadata()
+            .properties()
+            .get(MAINTENANCE)
+            .map(String::as_str)
+            == Some(ON);
         let is_held = self.maintainer.other(table.metadata()).is_some();
         Ok((is_on && !is_held).then_some(table))
     }

@@ -36,7 +36,9 @@ pub(in crate::maintenance) fn text_table(tables: &[TableStatus]) -> String {
     let widths: [usize; 13] = std::array::from_fn(width);
     let lines = lines.iter().map(|line| {
         let cells = line.iter().zip(widths);
-        let cells: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         cells.join("  ").trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")

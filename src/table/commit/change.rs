@@ -12,7 +12,7 @@ use iceberg::{TableRequirement, TableUpdate};
 
 use super::ledger::{KeyLedgers, Ledger};
 use super::sent::{Fate, LIMIT, Prepared};
-use super::snapshot::{Contents, Made, Removed, snapshot};
+use super::snapshot::{Contents, Made, Merging, Removed, snapshot};
 use super::{CONFLICTS, conflict, wait_after};
 use crate::catalog::Catalogs;
 use crate::catalog::commit::{TableCommitter, delete_quietly, staged};
@@ -30,6 +30,8 @@ pub struct Change {
     pub added: BTreeMap<i32, Vec<DataFile>>,
     /// Data files that go.
     pub removed: Removed,
+    /// What becomes of manifests whose files stay.
+    pub merging: Merging,
     /// `Append` where nothing goes, `Replace` where the rows stay the same.
     pub operation: Operation,
     /// Properties of the snapshot's summary beside the counts, which Murre adds.
@@ -41,6 +43,7 @@ impl Change {
     fn has_snapshot(&self) -> bool {
         self.added.values().any(|files| !files.is_empty())
             || !matches!(self.removed, Removed::Nothing)
+            || self.merging == Merging::All
     }
 }
 
@@ -119,7 +122,7 @@ impl Writer<'_> {
     /// `None` if somebody else was first.
     async fn attempt(&self, base: Table, change: Change) -> Result<Option<Committed>> {
         let made = match change.has_snapshot() {
-            true => Some(self.snapshot(&base, &change).await?),
+            true => self.snapshot(&base, &change).await?,
             false => None,
         };
         let snapshot = made.as_ref().map(|made| made.snapshot.clone());
@@ -162,12 +165,13 @@ impl Writer<'_> {
         }))
     }
 
-    async fn snapshot(&self, base: &Table, change: &Change) -> Result<Made> {
+    async fn snapshot(&self, base: &Table, change: &Change) -> Result<Option<Made>> {
         let staged = staged(base, change.updates.clone())?;
         let contents = Contents {
             staged: &staged,
             added: &change.added,
             removed: &change.removed,
+            merging: change.merging,
             operation: change.operation.clone(),
             summary: &change.summary,
         };

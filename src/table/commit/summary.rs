@@ -62,6 +62,11 @@ pub(super) fn history(metadata: &TableMetadata) -> impl Iterator<Item = &Snapsho
     ancestors.take(metadata.snapshots().len())
 }
 
+/// Whether the current snapshot is this one or descends from it, as far as is known.
+pub fn descends_from(metadata: &TableMetadata, snapshot_id: i64) -> bool {
+    history(metadata).any(|snapshot| snapshot.snapshot_id() == snapshot_id)
+}
+
 /// The write of an idempotency key, if a snapshot that is still known and part of the table's history has it. The ledger
 /// knows those of other snapshots.
 pub(super) fn known_write(metadata: &TableMetadata, key: &str) -> Option<KnownWrite> {

@@ -57,6 +57,11 @@ impl NewFiles {
         self.files.extend(others.keep());
     }
 
+    /// Rows in them.
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(DataFile::record_count).sum()
+    }
+
     /// The attempt that they are of.
     pub fn attempt(&self) -> &Attempt {
         &self.attempt

@@ -81,10 +81,12 @@ async fn other(base: &Table) -> Snapshot {
         staged: base.metadata(),
         added: &change.added,
         removed: &change.removed,
+        merging: change.merging,
         operation: change.operation.clone(),
         summary: &change.summary,
     };
-    snapshot(&name, base, contents).await.unwrap().snapshot
+    let made = snapshot(&name, base, contents).await.unwrap();
+    made.unwrap().snapshot
 }
 
 async fn new_table(catalogs: &Catalogs, name: &TableName) -> Table {
