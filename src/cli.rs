@@ -7,7 +7,7 @@ use murre::config::{Config, Flags, LoadedConfig, environment};
 use murre::demo::DemoOptions;
 use murre::error::Result;
 use murre::import::ImportOptions;
-use murre::maintenance::CompactOptions;
+use murre::maintenance::{ExpireArgs, GcArgs, TableOptions, Verb};
 
 const EXAMPLES: &str = "Examples:
   murre demo                                       make sample tables, query them, show how
@@ -15,7 +15,8 @@ const EXAMPLES: &str = "Examples:
   murre serve --feast-repo feature_repo            serve the definitions of a Feast repository
   murre serve --config murre.toml --log debug
   murre import stats/*.parquet --feature-view driver_stats
-  murre maintain compact                           fold online tables' files, drop superseded rows
+  murre maintain status                            what online tables and batch sources are made of, and what is due
+  murre maintain compact                           merge small files, drop superseded rows of online tables
   murre check-config --config murre.toml           show every setting, or everything that is wrong
   MURRE__ENGINE__THREADS=4 murre serve             any setting as a variable: MURRE__SECTION__KEY";
 
@@ -29,12 +30,27 @@ Examples:
   murre import latest.parquet --feature-view driver_stats --to online
   murre import s3://bucket/stats/ more.parquet --feature-view driver_stats --feast-repo feature_repo";
 
-const COMPACT_EXAMPLES: &str = "Of each entity key the latest row stays: the one with the greatest event timestamp, then created timestamp, then
-order of writes. Reads and writes go on meanwhile; files that are no longer needed stay for readers of old snapshots.
+const COMPACT_EXAMPLES: &str = "Small files are merged and sorted, and deleted rows leave them. Of an online table only the latest row of each entity
+key stays: the one with the greatest event timestamp, then created timestamp, then order of writes. Reads and writes go on
+meanwhile; files that are no longer needed stay for readers of old snapshots, until these expire.
 
 Examples:
   murre maintain compact --dry-run                 only say what would be done
-  murre maintain compact --feast-repo feature_repo --feature-view driver_stats";
+  murre maintain compact --feast-repo feature_repo --feature-view driver_stats
+  murre maintain compact --table lake/demo.trips   any Iceberg table, of the catalog `lake`";
+
+const EXPIRE_EXAMPLES: &str = "Branches, tags and what was current within the last hour stay. Files go that only expired snapshots have.
+
+Examples:
+  murre maintain expire --dry-run
+  murre maintain expire --older-than 2d --keep-last 10";
+
+const GC_EXAMPLES: &str = "Files in a table's folder go if they are old and nothing that the table's metadata knows refers to them. Let nothing else
+keep files in there.
+
+Examples:
+  murre maintain gc --dry-run                      list what would be deleted
+  murre maintain gc --older-than 7d --table demo.trips";
 
 /// Arrow Flight server for feature stores over Apache Iceberg
 #[derive(Parser)]
@@ -58,7 +74,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Keep online tables in shape
+    /// Keep tables in shape: online tables, batch sources, or any Iceberg table
     #[command(subcommand)]
     Maintain(Maintain),
     /// Check configuration and feature definitions, and print the settings in force
@@ -67,14 +83,56 @@ pub(crate) enum Command {
 
 #[derive(Subcommand)]
 pub(crate) enum Maintain {
-    /// Fold the files of online tables and drop superseded rows
+    /// Merge small files and manifests, apply deletes, drop superseded rows of online tables
     #[command(after_help = COMPACT_EXAMPLES)]
     Compact {
         #[command(flatten)]
-        options: CompactOptions,
-        #[command(flatten)]
-        place: Place,
+        upkeep: Upkeep,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
+    /// Forget old snapshots, and delete the files that only they have
+    #[command(after_help = EXPIRE_EXAMPLES)]
+    Expire {
+        #[command(flatten)]
+        upkeep: Upkeep,
+        #[command(flatten)]
+        args: ExpireArgs,
+    },
+    /// Delete files that no snapshot has
+    #[command(after_help = GC_EXAMPLES)]
+    Gc {
+        #[command(flatten)]
+        upkeep: Upkeep,
+        #[command(flatten)]
+        args: GcArgs,
+    },
+    /// Show what tables are made of, what is due, and who maintains them
+    Status {
+        #[command(flatten)]
+        upkeep: Upkeep,
+    },
+}
+
+/// What every verb has.
+#[derive(Args)]
+pub(crate) struct Upkeep {
+    #[command(flatten)]
+    pub(crate) tables: TableOptions,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+impl Maintain {
+    pub(crate) fn into_parts(self) -> (Verb, Upkeep) {
+        match self {
+            Self::Compact { upkeep, dry_run } => (Verb::Compact { dry_run }, upkeep),
+            Self::Expire { upkeep, args } => (Verb::Expire(args), upkeep),
+            Self::Gc { upkeep, args } => (Verb::Gc(args), upkeep),
+            Self::Status { upkeep } => (Verb::Status, upkeep),
+        }
+    }
 }
 
 /// Where the tables are and what they mean.

@@ -15,7 +15,7 @@ use murre::server::{App, Overrides, ipc_guard};
 use murre::{import, maintenance, registry, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
-use cli::{Cli, Command, Maintain};
+use cli::{Cli, Command, Upkeep};
 
 /// Gives freed memory back to the system, in the background too. The C library's keeps what large uploads took.
 #[cfg(not(target_env = "msvc"))]
@@ -60,15 +60,12 @@ fn run(command: Command) -> Result<()> {
             quiet()?;
             block_on(async { print(import::run(&config, &options).await?) })
         }
-        Command::Maintain(Maintain::Compact { options, place }) => {
+        Command::Maintain(maintain) => {
+            let (verb, Upkeep { tables, place }) = maintain.into_parts();
             let config = place.load()?.into_config();
             quiet()?;
             block_on(async {
-                let reports = maintenance::compact(&config, &options).await?;
-                match reports.is_empty() {
-                    true => print("no online tables"),
-                    false => reports.into_iter().try_for_each(print),
-                }
+                maintenance::run(&config, verb, &tables, stop_signal()?, print).await
             })
         }
         Command::CheckConfig(settings) => block_on(check(settings.load()?)),

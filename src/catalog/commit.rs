@@ -67,13 +67,16 @@ pub trait TableCommitter: Send + Sync {
     async fn drop_unchanged(&self, base: &Table) -> Result<bool>;
 }
 
-/// Deletes files that nothing refers to, as far as it goes.
-pub(crate) async fn delete_quietly(io: &FileIO, paths: &[String]) {
+/// Deletes files that nothing refers to, as far as it goes; whether all are gone.
+pub(crate) async fn delete_quietly(io: &FileIO, paths: &[String]) -> bool {
+    let mut all_gone = true;
     for path in paths {
         if let Err(error) = io.delete(path).await {
             tracing::warn!(path, %error, "a file that no table refers to stays");
+            all_gone = false;
         }
     }
+    all_gone
 }
 
 /// The metadata of `base` after `updates`.

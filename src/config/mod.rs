@@ -23,8 +23,8 @@ use crate::strict_toml::{Document, Fault, Origin};
 
 pub use environment::{environment, inherited, variable};
 pub use sections::{
-    EngineConfig, EntitySqlConfig, LogFormat, OnDemandConfig, OnlineConfig, RegistryConfig,
-    RegistryType, ServerConfig, SourcesConfig, TablesConfig, TelemetryConfig,
+    EngineConfig, EntitySqlConfig, LogFormat, MaintenanceConfig, OnDemandConfig, OnlineConfig,
+    RegistryConfig, RegistryType, ServerConfig, SourcesConfig, TablesConfig, TelemetryConfig,
 };
 
 /// All settings of a server.
@@ -57,6 +57,9 @@ pub struct Config {
     /// Caches of table metadata.
     #[serde(default)]
     pub tables: TablesConfig,
+    /// Upkeep of tables.
+    #[serde(default)]
+    pub maintenance: MaintenanceConfig,
     /// Uploaded entity dataframes.
     #[serde(default)]
     pub staging: StagingConfig,

@@ -273,6 +273,100 @@ impl Default for OnlineConfig {
     }
 }
 
+/// Snapshots stay for as long as somebody may read them, at least.
+const LEAST_SNAPSHOT_AGE: Duration = Duration::from_secs(60 * 60);
+/// Files of writes that go on are younger.
+const LEAST_ORPHAN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `[maintenance]`
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct MaintenanceConfig {
+    /// Whether the server looks after tables; commands do in any case.
+    pub enabled: bool,
+    /// Between two looks at all tables.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// Tables that are maintained at a time.
+    pub max_running: usize,
+    /// Memory of all maintenance together.
+    pub memory_limit: ByteSize,
+    /// How long superseded rows of online tables stay, by their event time.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+    /// Snapshots that are older expire, where the table does not say otherwise.
+    #[serde(with = "humantime_serde")]
+    pub snapshot_age: Duration,
+    /// Snapshots of each branch that stay whatever their age, where the table does not say otherwise.
+    pub keep_last: usize,
+    /// How long an idempotency key is known after its commit, though its snapshot has expired.
+    #[serde(with = "humantime_serde")]
+    pub key_retention: Duration,
+    /// Files that nothing refers to are removed once they are older.
+    #[serde(with = "humantime_serde")]
+    pub orphan_age: Duration,
+    /// Between two searches of one table for such files; zero searches for none.
+    #[serde(with = "humantime_serde")]
+    pub gc_interval: Duration,
+    /// Folder of this machine where attempts at commits are noted; empty notes none.
+    pub journal: PathBuf,
+}
+
+impl MaintenanceConfig {
+    /// What types cannot say about the settings: each faulty key with what is wrong with it.
+    pub fn faults(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let checks = [
+            (
+                self.interval.is_zero(),
+                "interval",
+                "must be more than 0, or tables would be looked at without a pause; enabled = false turns it off",
+            ),
+            (
+                !(1..=64).contains(&self.max_running),
+                "max_running",
+                "must be from 1 to 64",
+            ),
+            (
+                self.memory_limit < ByteSize::mib(16),
+                "memory_limit",
+                "must be 16 MiB at least",
+            ),
+            (
+                self.snapshot_age < LEAST_SNAPSHOT_AGE,
+                "snapshot_age",
+                "must be 1 hour at least, since readers may need a snapshot for so long",
+            ),
+            (self.keep_last == 0, "keep_last", "must be 1 at least"),
+            (
+                self.orphan_age < LEAST_ORPHAN_AGE,
+                "orphan_age",
+                "must be 1 day at least, since younger files may belong to a write that goes on",
+            ),
+        ];
+        let wrong = checks.into_iter().filter(|(wrong, ..)| *wrong);
+        wrong.map(|(_, key, message)| (key, message.to_owned()))
+    }
+}
+
+impl Default for MaintenanceConfig {
+    fn default() -> Self {
+        let hours = |hours: u64| Duration::from_secs(hours * 60 * 60);
+        Self {
+            enabled: true,
+            interval: Duration::from_secs(300),
+            max_running: 1,
+            memory_limit: ByteSize::gib(1),
+            grace: Duration::ZERO,
+            snapshot_age: hours(5 * 24),
+            keep_last: 1,
+            key_retention: hours(24),
+            orphan_age: hours(3 * 24),
+            gc_interval: hours(24),
+            journal: PathBuf::from("data/journal"),
+        }
+    }
+}
+
 /// `[telemetry]`
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default)]

@@ -25,6 +25,7 @@ pub(super) fn faults(config: &Config, document: &Document) -> Vec<Fault> {
     );
     sources(config, &mut checks);
     online(config, &mut checks);
+    maintenance(config, &mut checks);
     time_limits(config, &mut checks);
     staging(config, &mut checks);
     if let Err(error) = EnvFilter::builder().parse(&config.telemetry.log) {
@@ -154,6 +155,12 @@ fn online(config: &Config, checks: &mut Checks<'_>) {
     );
     for (key, message) in online.faults() {
         checks.refuse(&["online", key], &message);
+    }
+}
+
+fn maintenance(config: &Config, checks: &mut Checks<'_>) {
+    for (key, message) in config.maintenance.faults() {
+        checks.refuse(&["maintenance", key], &message);
     }
 }
 

@@ -59,13 +59,13 @@ impl Ingest {
         let schema = common_schema(&parts)?;
         let (table, created) = self.offline_table(view, name, &schema).await?;
         let made = created.is_some();
-        let written = self.write_parts(view, &table, parts).await;
+        let written = self.write_parts(view, name, &table, parts).await;
         let written = match created {
             Some(created) => created.settle(written).await?,
             None => written?,
         };
         Ok(OfflineWrite {
-            rows: self.append_files(name, &table, written).await?,
+            rows: self.append_files(name, &table, None, written).await?,
             created: made,
         })
     }
@@ -95,10 +95,12 @@ impl Ingest {
     async fn write_parts(
         &self,
         view: &FeatureView,
+        name: &TableName,
         table: &Table,
         parts: Vec<Part>,
     ) -> Result<Written> {
-        let mut all = Written::none(table);
+        let attempt = self.attempt(name, table);
+        let mut all = Written::none(&attempt, table);
         for part in parts {
             let named = |error| of_part(&part.name, error);
             let target = Arc::new(arrow_schema(table)?);
@@ -106,7 +108,7 @@ impl Ingest {
             let mapping = &view.source.field_mapping;
             let columns = Columns::new(&place, &part.rows.schema, target, mapping);
             let written = match columns {
-                Ok(columns) => self.write(table, &columns, part.rows).await,
+                Ok(columns) => self.write(&attempt, table, &columns, part.rows).await,
                 Err(error) => Err(error),
             };
             match written {

@@ -17,6 +17,7 @@ use crate::source_rules::SourceRules;
 use crate::table::Tables;
 use crate::table::commit::{CommitHook, GroupCommit};
 use crate::table::online::OnlineLayout;
+use crate::table::write::{Attempt, Journal};
 pub use import::{OfflineWrite, Part, joined};
 use locks::Locks;
 use online::{Features, Sequences};
@@ -64,6 +65,7 @@ pub struct Ingest {
     hook: Hook,
     features: Option<Features>,
     sequences: Sequences,
+    journal: Option<Arc<Journal>>,
 }
 
 /// What [`Ingest::with_commit_hook`] was given.
@@ -96,6 +98,7 @@ impl Ingest {
             hook: Hook::default(),
             features: None,
             sequences: Sequences::default(),
+            journal: None,
         }
     }
 
@@ -116,6 +119,18 @@ impl Ingest {
             hook: Hook(Some(hook)),
             ..self
         }
+    }
+
+    /// The same, noting in a journal which files are on their way into tables.
+    #[must_use]
+    pub fn with_journal(self, journal: Arc<Journal>) -> Self {
+        let journal = Some(journal);
+        Self { journal, ..self }
+    }
+
+    /// An attempt at a commit to a table.
+    fn attempt(&self, name: &TableName, table: &iceberg::table::Table) -> Attempt {
+        Attempt::begin(self.journal.as_ref(), name, table)
     }
 
     fn tell(&self, name: &TableName, table: Option<&iceberg::table::Table>) {
@@ -143,11 +158,28 @@ impl Ingest {
     /// # Errors
     /// [`Error::ColumnsDiffer`] naming both lists; [`Error::SchemaMismatch`] for values that do not fit.
     pub async fn append(&self, name: &str, source: &FeatureSource, rows: Rows) -> Result<u64> {
+        self.append_once(name, source, None, rows).await
+    }
+
+    /// [`Ingest::append`] that happens once for each idempotency key.
+    ///
+    /// # Errors
+    /// As [`Ingest::append`]; [`Error::Unsupported`] for a key where rows are Parquet files outside of a table.
+    pub async fn append_once(
+        &self,
+        name: &str,
+        source: &FeatureSource,
+        key: Option<String>,
+        rows: Rows,
+    ) -> Result<u64> {
         let place = format!("data source `{name}`");
         let mapping = &source.field_mapping;
         match &source.location {
-            SourceLocation::Iceberg(table) => self.append_table(&place, table, mapping, rows).await,
+            SourceLocation::Iceberg(table) => {
+                self.append_table(&place, table, mapping, key, rows).await
+            }
             SourceLocation::Parquet(files) => {
+                refuse_key(&place, key.as_deref())?;
                 self.append_files_at(&place, files, mapping, rows).await
             }
             SourceLocation::Unsupported(kind) => Err(unsupported(name, kind)),
@@ -159,9 +191,23 @@ impl Ingest {
     /// # Errors
     /// As [`Ingest::append`].
     pub async fn log(&self, destination: &LogDestination, rows: Rows) -> Result<u64> {
+        self.log_once(destination, None, rows).await
+    }
+
+    /// [`Ingest::log`] that happens once for each idempotency key.
+    ///
+    /// # Errors
+    /// As [`Ingest::append_once`].
+    pub async fn log_once(
+        &self,
+        destination: &LogDestination,
+        key: Option<String>,
+        rows: Rows,
+    ) -> Result<u64> {
         match &destination.location {
-            SourceLocation::Iceberg(table) => self.log_table(table, rows).await,
+            SourceLocation::Iceberg(table) => self.log_table(table, key, rows).await,
             SourceLocation::Parquet(files) => {
+                refuse_key("a logging destination", key.as_deref())?;
                 self.log_files(files, &destination.partition_by, rows).await
             }
             SourceLocation::Unsupported(kind) => Err(unsupported("logging destination", kind)),
@@ -187,6 +233,18 @@ impl Ingest {
             SourceLocation::Parquet(files) => self.save_files(files, overwrite, rows).await,
             SourceLocation::Unsupported(kind) => Err(unsupported("saved dataset", kind)),
         }
+    }
+}
+
+/// Nobody knows whether Parquet files have a write already.
+fn refuse_key(place: &str, key: Option<&str>) -> Result<()> {
+    match key {
+        None => Ok(()),
+        Some(_) => Err(Error::Unsupported {
+            what: format!(
+                "an idempotency key for {place}, whose rows are Parquet files outside of a table,"
+            ),
+        }),
     }
 }
 

@@ -8,14 +8,14 @@ use futures::TryStreamExt;
 use iceberg::table::Table;
 
 use super::columns::Columns;
-use super::online::{self, arrow_type, in_utc};
+use super::online::{arrow_type, in_utc};
 use super::table::{Created, Written};
-use super::{Ingest, Rows, unsupported};
+use super::{Ingest, Rows, refuse_key, unsupported};
 use crate::error::{Error, Result};
 use crate::model::{
     FeatureSource, FeatureView, SnapshotId, SourceLocation, TableName, WriteOutcome, WriteRequest,
 };
-use crate::table::commit::{KnownWrite, known_write};
+use crate::table::commit::KnownWrite;
 use crate::table::online::{CREATED_TIMESTAMP, EVENT_TIMESTAMP, stored_key};
 use crate::table::write::arrow_schema;
 
@@ -45,15 +45,8 @@ impl Ingest {
         };
         match &view.source.location {
             SourceLocation::Iceberg(name) => self.write_source_table(&write, name, rows).await,
-            SourceLocation::Parquet(_) if request.idempotency_key.is_some() => {
-                Err(Error::Unsupported {
-                    what: format!(
-                        "an idempotency key for {}, whose rows are Parquet files outside of a table,",
-                        write.place
-                    ),
-                })
-            }
             SourceLocation::Parquet(files) => {
+                refuse_key(&write.place, request.idempotency_key.as_deref())?;
                 let rows = self
                     .append_files_at(&write.place, files, &write.names, rows)
                     .await?;
@@ -73,14 +66,13 @@ impl Ingest {
         catalogs.get_or_create(&name.catalog).await?;
         let key = write.request.idempotency_key.clone();
         let (table, created) = self.source_table(write, name, &rows.schema).await?;
-        if let Some(known) = key
-            .as_ref()
-            .and_then(|key| known_write(table.metadata(), key))
+        if let Some(key) = &key
+            && let Some(known) = self.commits.known_write(name, &table, key).await?
         {
             rows.batches.try_for_each(async |_| Ok(())).await?;
             return Ok(written(name, known, true));
         }
-        let files = self.source_files(write, &table, rows).await;
+        let files = self.source_files(write, name, &table, rows).await;
         let files = match created {
             Some(created) => created.settle(files).await?,
             None => files?,
@@ -88,12 +80,7 @@ impl Ingest {
         if files.rows == 0 {
             return Ok(outcome(name.to_string(), 0));
         }
-        let spec = table.metadata().default_partition_spec_id();
-        let files = online::Written {
-            files: BTreeMap::from([(spec, files.files)]),
-            rows: files.rows,
-            max_sequence: None,
-        };
+        let files = files.placed(&table);
         let receipt = self.commit_written(name, &table, key, files).await?;
         Ok(written(name, receipt.write, receipt.replayed))
     }
@@ -101,12 +88,14 @@ impl Ingest {
     async fn source_files(
         &self,
         write: &Offline<'_>,
+        name: &TableName,
         table: &Table,
         rows: Rows,
     ) -> Result<Written> {
         let target = Arc::new(arrow_schema(table)?);
         let columns = Columns::new(&write.place, &rows.schema, target, &write.names)?;
-        self.write(table, &columns, rows).await
+        let attempt = self.attempt(name, table);
+        self.write(&attempt, table, &columns, rows).await
     }
 
     /// The source's table, created if there is none.

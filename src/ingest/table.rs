@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
+use futures::TryStreamExt;
 use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
 use iceberg::table::Table;
 use tokio::runtime::Handle;
@@ -11,39 +12,52 @@ use tokio::runtime::Handle;
 use super::chunks::Chunks;
 use super::columns::Columns;
 use super::storable::storable;
-use super::{Ingest, Rows};
+use super::{Ingest, Rows, online};
 use crate::catalog::Catalogs;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::table::commit::{self, NewTable, Replacement};
 use crate::table::layout::PartitionBy;
-use crate::table::write::{FileStyle, NewFiles, arrow_schema, settle, write_as};
+use crate::table::write::{Attempt, FileStyle, NewFiles, arrow_schema, write_for};
 
 impl Ingest {
-    /// Appends to an existing table, called `place` in messages.
+    /// Appends to an existing table, called `place` in messages, unless a write of this key was there before.
     pub(super) async fn append_table(
         &self,
         place: &str,
         name: &TableName,
         mapping: &BTreeMap<String, String>,
+        key: Option<String>,
         rows: Rows,
     ) -> Result<u64> {
         let table = self.tables.catalogs().load_table(name).await?;
+        if let Some(key) = &key
+            && let Some(known) = self.commits.known_write(name, &table, key).await?
+        {
+            rows.batches.try_for_each(async |_| Ok(())).await?;
+            return Ok(known.rows);
+        }
         let target = Arc::new(arrow_schema(&table)?);
         let columns = Columns::new(place, &rows.schema, target, mapping)?;
-        let written = self.write(&table, &columns, rows).await?;
-        self.append_files(name, &table, written).await
+        let attempt = self.attempt(name, &table);
+        let written = self.write(&attempt, &table, &columns, rows).await?;
+        self.append_files(name, &table, key, written).await
     }
 
     /// Appends to a table that may have to be created.
-    pub(super) async fn log_table(&self, name: &TableName, rows: Rows) -> Result<u64> {
+    pub(super) async fn log_table(
+        &self,
+        name: &TableName,
+        key: Option<String>,
+        rows: Rows,
+    ) -> Result<u64> {
         let _turn = self.locks.hold(&format!("create {name:?}")).await;
         match self.tables.catalogs().load_table(name).await {
-            Err(Error::TableNotFound { .. }) => self.create_with(name, rows).await,
+            Err(Error::TableNotFound { .. }) => self.create_with(name, key, rows).await,
             Err(other) => Err(other),
             Ok(_) => {
                 let place = format!("table `{name}`");
-                self.append_table(&place, name, &BTreeMap::new(), rows)
+                self.append_table(&place, name, &BTreeMap::new(), key, rows)
                     .await
             }
         }
@@ -61,17 +75,18 @@ impl Ingest {
             Ok(_) => Err(Error::AlreadyExists {
                 what: format!("table `{name}`"),
             }),
-            Err(Error::TableNotFound { .. }) => self.create_with(name, rows).await,
+            Err(Error::TableNotFound { .. }) => self.create_with(name, None, rows).await,
             Err(other) => Err(other),
         }
     }
 
-    async fn create_with(&self, name: &TableName, rows: Rows) -> Result<u64> {
+    async fn create_with(&self, name: &TableName, key: Option<String>, rows: Rows) -> Result<u64> {
         let (table, created) = self.create(name, &rows.schema, Layout::default()).await?;
         let columns = created_columns(name, &rows.schema, &table)?;
-        let written = self.write(&table, &columns, rows).await;
+        let attempt = self.attempt(name, &table);
+        let written = self.write(&attempt, &table, &columns, rows).await;
         let written = created.settle(written).await?;
-        self.append_files(name, &table, written).await
+        self.append_files(name, &table, key, written).await
     }
 
     /// Creates a table for rows of this schema. It goes again unless its guard is settled with rows.
@@ -97,25 +112,28 @@ impl Ingest {
     async fn replace(&self, name: &TableName, rows: Rows) -> Result<u64> {
         let catalogs = self.tables.catalogs();
         let replacement = Replacement::new(catalogs, name, &storable(&rows.schema)?).await?;
-        let columns = created_columns(name, &rows.schema, replacement.table())?;
-        let written = self.write(replacement.table(), &columns, rows).await?;
+        let table = replacement.table().clone();
+        let columns = created_columns(name, &rows.schema, &table)?;
+        let attempt = self.attempt(name, &table);
+        let written = self.write(&attempt, &table, &columns, rows).await?;
         let _turn = self.locks.hold(&format!("commit {name:?}")).await;
-        let (table, files) = (replacement.table().clone(), written.files.keep());
+        let files = written.files.keep();
         let replaced = replacement.commit(catalogs, &files).await;
-        settle(&table, &files, replaced).await?;
+        attempt.settle(&table, &files, replaced).await?;
         Ok(written.rows)
     }
 
     /// Writes all rows as files that nothing refers to yet.
     pub(super) async fn write(
         &self,
+        attempt: &Attempt,
         table: &Table,
         columns: &Columns,
         rows: Rows,
     ) -> Result<Written> {
         let mut chunks = Chunks::new(rows.batches, columns, self.chunk_bytes);
-        let mut written = Written::none(table);
-        while let Some(chunk) = next_written(&mut chunks, table).await.transpose() {
+        let mut written = Written::none(attempt, table);
+        while let Some(chunk) = next_written(&mut chunks, attempt, table).await.transpose() {
             match chunk {
                 Ok(chunk) => written.add(chunk),
                 Err(error) => {
@@ -127,18 +145,26 @@ impl Ingest {
         Ok(written)
     }
 
+    /// Commits files; one commit of each key.
     pub(super) async fn append_files(
         &self,
         name: &TableName,
         table: &Table,
+        key: Option<String>,
         written: Written,
     ) -> Result<u64> {
-        if written.rows > 0 {
-            let _turn = self.locks.hold(&format!("commit {name:?}")).await;
-            let files = written.files.keep();
-            let appended = commit::append(self.tables.catalogs(), name, files.clone()).await;
-            settle(table, &files, appended).await?;
+        if written.rows == 0 {
+            return Ok(0);
         }
+        if key.is_some() {
+            let receipt = self.commit_written(name, table, key, written.placed(table));
+            return Ok(receipt.await?.write.rows);
+        }
+        let _turn = self.locks.hold(&format!("commit {name:?}")).await;
+        let attempt = written.files.attempt().clone();
+        let files = written.files.keep();
+        let appended = commit::append(self.tables.catalogs(), name, files.clone()).await;
+        attempt.settle(table, &files, appended).await?;
         Ok(written.rows)
     }
 }
@@ -150,9 +176,9 @@ pub(super) struct Written {
 }
 
 impl Written {
-    pub(super) fn none(table: &Table) -> Self {
+    pub(super) fn none(attempt: &Attempt, table: &Table) -> Self {
         Self {
-            files: NewFiles::none(table),
+            files: NewFiles::of(attempt, table),
             rows: 0,
         }
     }
@@ -161,15 +187,30 @@ impl Written {
         self.files.add(other.files);
         self.rows += other.rows;
     }
+
+    /// The same, in the table's partitions.
+    pub(super) fn placed(self, table: &Table) -> online::Written {
+        let spec = table.metadata().default_partition_spec_id();
+        online::Written {
+            attempt: self.files.attempt().clone(),
+            files: BTreeMap::from([(spec, self.files)]),
+            rows: self.rows,
+            max_sequence: None,
+        }
+    }
 }
 
-async fn next_written(chunks: &mut Chunks<'_>, table: &Table) -> Result<Option<Written>> {
+async fn next_written(
+    chunks: &mut Chunks<'_>,
+    attempt: &Attempt,
+    table: &Table,
+) -> Result<Option<Written>> {
     let Some(chunk) = chunks.next().await? else {
         return Ok(None);
     };
     let rows = chunk.iter().map(|batch| batch.num_rows() as u64).sum();
     let spec = table.metadata().default_partition_spec();
-    let files = write_as(table, spec, FileStyle::Scanned, chunk).await?;
+    let files = write_for(attempt, table, spec, FileStyle::Scanned, chunk).await?;
     Ok(Some(Written { files, rows }))
 }
 

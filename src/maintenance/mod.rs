@@ -1,45 +1,42 @@
-//! Upkeep of online tables: found by what their properties say, one at a time, each verb with a report.
+//! Upkeep of tables, one at a time, each verb with a report: by commands, and by the server on a schedule.
 
+mod command;
 mod compact;
+mod expire;
+mod gc;
+mod lease;
+mod manifests;
+mod schedule;
+mod select;
+mod status;
+mod triggers;
 
 use std::sync::Arc;
 
-use iceberg::{ErrorKind, NamespaceIdent};
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::clock::{Clock, SystemClock};
+use crate::config::MaintenanceConfig;
+use crate::table::Tables;
+use crate::table::write::Journal;
 
-use crate::catalog::{Catalogs, pass_over, table_error};
-use crate::config::Config;
-use crate::error::{Error, Result, nearest};
-use crate::model::TableName;
-use crate::registry;
-use crate::table::online::{OnlineLayout, OnlineProperties};
-use crate::table::{TableCacheConfig, Tables};
-
+pub use command::{ExpireArgs, Format, GcArgs, TableOptions, Verb, run};
 pub use compact::{CompactReport, Extent, FoldLimits};
+pub use expire::{ExpireOptions, ExpireReport, ExpiredFiles, READERS};
+pub use gc::{GcOptions, GcReport, RecoverReport};
+pub use lease::{Holder, LEASE, Lease, MAINTAINER, Maintainer, Take};
+pub use manifests::ManifestReport;
+pub use schedule::{Job, Schedule, ScheduleSources};
+pub use select::Selection;
+pub use status::TableStatus;
+pub use triggers::{Reason, Triggers};
 
 /// What keeps tables in shape.
 #[derive(Clone, Debug)]
 pub struct Maintenance {
     tables: Arc<Tables>,
     limits: FoldLimits,
-}
-
-/// Which online tables are meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// Of this project; absent: of all.
-    pub project: Option<String>,
-    /// Of these views: all versions of `view`, or one, `view@v2`. None: of all views.
-    pub feature_views: Vec<String>,
-}
-
-impl Selection {
-    fn has(&self, table: &OnlineProperties) -> bool {
-        let of_view =
-            |wanted: &String| *wanted == table.view.view || *wanted == table.view.to_string();
-        self.project.as_ref().is_none_or(|it| *it == table.project)
-            && (self.feature_views.is_empty() || self.feature_views.iter().any(of_view))
-    }
+    triggers: Triggers,
+    clock: Arc<dyn Clock>,
+    journal: Option<Arc<Journal>>,
 }
 
 impl Maintenance {
@@ -48,6 +45,9 @@ impl Maintenance {
         Self {
             tables,
             limits: FoldLimits::default(),
+            triggers: Triggers::default(),
+            clock: Arc::new(SystemClock),
+            journal: None,
         }
     }
 
@@ -57,119 +57,88 @@ impl Maintenance {
         self
     }
 
-    /// The online tables of a namespace that are meant, by name.
-    ///
-    /// # Errors
-    /// [`Error::FeatureViewNotFound`] for a view that has none; [`Error::CatalogUnavailable`].
-    pub async fn online_tables(
-        &self,
-        catalog: &str,
-        namespace: &[String],
-        meant: &Selection,
-    ) -> Result<Vec<(TableName, OnlineProperties)>> {
-        let mut found = Vec::new();
-        for name in table_names(self.tables.catalogs(), catalog, namespace).await? {
-            let table = match self.tables.catalogs().load_table(&name).await {
-                Ok(table) => table,
-                Err(Error::TableNotFound { .. }) => continue,
-                Err(error) => {
-                    pass_over(&name, error)?;
-                    continue;
-                }
-            };
-            match OnlineProperties::read(table.metadata()) {
-                Ok(Some(properties)) => found.push((name, properties)),
-                Ok(None) => {}
-                Err(error) => pass_over(&name, error)?,
-            }
-        }
-        let missing = meant.feature_views.iter().find(|view| {
-            let alone = Selection {
-                feature_views: vec![ToString::to_string(view)],
-                ..meant.clone()
-            };
-            !found.iter().any(|(_, properties)| alone.has(properties))
-        });
-        if let Some(view) = missing {
-            let known = found.iter().map(|(_, it)| it.view.view.as_str());
-            return Err(Error::FeatureViewNotFound {
-                view: view.clone(),
-                nearest: nearest(view, known),
-            });
-        }
-        found.retain(|(_, properties)| meant.has(properties));
-        Ok(found)
+    /// The same, where other things make a compaction due.
+    pub fn with_triggers(mut self, triggers: Triggers) -> Self {
+        self.triggers = triggers;
+        self
+    }
+
+    /// The same with another clock.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The same with the journal of this machine's attempts at commits.
+    #[must_use]
+    pub fn with_journal(self, journal: Arc<Journal>) -> Self {
+        let journal = Some(journal);
+        Self { journal, ..self }
+    }
+
+    /// The same within what the configuration allows.
+    pub fn with_config(self, config: &MaintenanceConfig) -> Self {
+        self.with_limits(limits(config))
     }
 }
 
-/// What `murre maintain compact` can be told.
-#[derive(Clone, Debug, clap::Args)]
-pub struct CompactOptions {
-    /// Only tables of this project
-    #[arg(long, value_name = "PROJECT")]
-    pub project: Option<String>,
-    /// Only tables of this feature view: all its versions, or one, VIEW@v2; may be repeated
-    #[arg(long, value_name = "VIEW")]
-    pub feature_view: Vec<String>,
-    /// Only say what would be done
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-/// Folds the online tables that the command line names.
-///
-/// # Errors
-/// Those of [`Maintenance::online_tables`] and [`Maintenance::compact`]; tables before the failing one are done.
-pub async fn compact(config: &Config, options: &CompactOptions) -> Result<Vec<CompactReport>> {
-    let catalogs = Catalogs::connect(&config.catalogs)?;
-    let (online, _catalog) = registry::online_place(config, &catalogs)?;
-    let layout = OnlineLayout::new(&online);
-    let caches = TableCacheConfig::new(&config.tables);
-    let maintenance = Maintenance::new(Arc::new(Tables::new(catalogs, caches)));
-    let meant = Selection {
-        project: options.project.clone(),
-        feature_views: options.feature_view.clone(),
-    };
-    let mut reports = Vec::new();
-    for (name, _) in maintenance
-        .online_tables(&layout.catalog, &layout.namespace, &meant)
-        .await?
-    {
-        let progress = progress(&name);
-        let report = maintenance.compact(&name, options.dry_run, &progress).await;
-        progress.finish_and_clear();
-        reports.push(report?);
+/// A pass holds about 150 bytes for each row and as many again while its map grows; the rows of a group take several times
+/// the bytes of their files. The two are not in memory together.
+fn limits(config: &MaintenanceConfig) -> FoldLimits {
+    let running = u64::try_from(config.max_running).unwrap_or(1).max(1);
+    let bytes = config.memory_limit.as_u64() / running;
+    FoldLimits {
+        pass_rows: bytes / 256,
+        group_bytes: bytes / 8,
+        grace: config.grace,
     }
-    Ok(reports)
 }
 
-fn progress(name: &TableName) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:30} {wide_bar} {human_pos}/{human_len} rows")
-        .expect("the template is well-formed");
-    ProgressBar::new(0)
-        .with_style(style)
-        .with_message(name.to_string())
+/// What the schedule expires, and commands that are told nothing else.
+fn expire_options(config: &MaintenanceConfig) -> ExpireOptions {
+    ExpireOptions {
+        default_age: config.snapshot_age,
+        default_keep: config.keep_last,
+        key_retention: config.key_retention,
+        ..ExpireOptions::default()
+    }
 }
 
-/// All tables of a namespace in order; none if it does not exist.
-async fn table_names(
-    catalogs: &Catalogs,
-    catalog: &str,
-    namespace: &[String],
-) -> Result<Vec<TableName>> {
-    let opened = catalogs.get(catalog).await?;
-    let name = |name: String| TableName {
-        catalog: catalog.to_owned(),
-        namespace: namespace.to_vec(),
-        name,
-    };
-    let levels = NamespaceIdent::from_vec(namespace.to_vec());
-    let levels = levels.map_err(|_| Error::invalid("online.namespace", "it is empty"))?;
-    let mut names: Vec<String> = match opened.list_tables(&levels).await {
-        Ok(tables) => tables.into_iter().map(|it| it.name).collect(),
-        Err(error) if error.kind() == ErrorKind::NamespaceNotFound => Vec::new(),
-        Err(error) => return Err(table_error(&name(String::new()), error)),
-    };
-    names.sort_unstable();
-    Ok(names.into_iter().map(name).collect())
+/// What the schedule removes, and commands that are told nothing else.
+fn gc_options(config: &MaintenanceConfig) -> GcOptions {
+    GcOptions {
+        older_than: config.orphan_age,
+        force_younger: false,
+    }
+}
+
+/// The journal of the configured folder. Where it cannot be opened, writes go on without: what they leave behind when they
+/// die is removed as orphans.
+pub fn journal(config: &MaintenanceConfig) -> Option<Arc<Journal>> {
+    let folder = Some(&config.journal).filter(|it| !it.as_os_str().is_empty())?;
+    let opened = Journal::open(folder);
+    let opened = opened.inspect_err(|error| {
+        let folder = folder.display();
+        tracing::warn!(%folder, %error, "writes are not noted; maintenance.journal can name another folder");
+    });
+    opened.ok().map(Arc::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytesize::ByteSize;
+
+    use super::*;
+
+    #[test]
+    fn tables_that_are_worked_on_at_a_time_share_the_memory() {
+        let config = MaintenanceConfig {
+            memory_limit: ByteSize::mib(600),
+            max_running: 2,
+            ..MaintenanceConfig::default()
+        };
+        let limits = limits(&config);
+        assert_eq!(limits.pass_rows, 300 * 1024 * 1024 / 256);
+        assert_eq!(limits.group_bytes, 300 * 1024 * 1024 / 8);
+    }
 }

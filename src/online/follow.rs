@@ -106,7 +106,9 @@ impl Change {
                 .all(|step| is(step, Operation::Append) || is(step, Operation::Replace))
         });
         let steps = steps.unwrap_or_default();
-        let moved = steps.iter().any(|step| is(step, Operation::Replace));
+        // A merging of manifests moves nothing.
+        let moved = steps.iter().any(|step| is(step, Operation::Replace))
+            && !contains(&new.files.shared, &old.files.shared);
         let appended: Vec<&SnapshotRef> = steps
             .iter()
             .filter(|step| is(step, Operation::Append))

@@ -29,6 +29,7 @@ mod ticket;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -41,14 +42,19 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::historical::Historical;
 use crate::ingest::Ingest;
+use crate::maintenance::{self, Maintenance, Schedule, ScheduleSources};
 use crate::on_demand::Evaluator;
 use crate::online::{OnlineReader, OnlineSources};
 use crate::registry::RegistryReader;
 use crate::source_rules::SourceRules;
 use crate::staging::{Staging, Sweeper};
+use crate::table::commit::CommitHook;
 use crate::table::online::OnlineLayout;
 use crate::table::{FileCache, TableCacheConfig, Tables};
 use ipc_guard::IpcLimits;
+
+/// Time that maintenance gets to end when the server has.
+const MAINTENANCE_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the RPCs call.
 #[derive(Debug)]
@@ -92,6 +98,7 @@ pub struct Overrides {
 pub struct App {
     services: Arc<Services>,
     config: ServerConfig,
+    schedule: Option<Arc<Schedule>>,
 }
 
 impl App {
@@ -129,13 +136,27 @@ impl App {
             },
         )?;
         let follower = AbortOnDrop(online.follow_in_background());
-        let reader = Arc::clone(&online);
-        let ingest = Ingest::new(Arc::clone(&tables), rules.clone())
+        let journal = maintenance::journal(&config.maintenance);
+        let mut ingest = Ingest::new(Arc::clone(&tables), rules.clone())
             .with_features(Arc::clone(&registry), online.layout().clone())
-            .with_commit_hook(Arc::new(move |name, table| match table {
-                Some(table) => reader.committed(name, table),
-                None => reader.dropped(name),
-            }));
+            .with_commit_hook(followed_by(&online));
+        let mut upkeep = Maintenance::new(Arc::clone(&tables))
+            .with_clock(Arc::clone(&clock))
+            .with_config(&config.maintenance);
+        if let Some(journal) = journal {
+            ingest = ingest.with_journal(Arc::clone(&journal));
+            upkeep = upkeep.with_journal(journal);
+        }
+        let sources = ScheduleSources {
+            registry: Arc::clone(&registry),
+            layout: online.layout().clone(),
+            clock: Arc::clone(&clock),
+            hook: followed_by(&online),
+        };
+        let schedule = config
+            .maintenance
+            .enabled
+            .then(|| Arc::new(Schedule::new(config.maintenance.clone(), upkeep, sources)));
         let limits = IpcLimits {
             max_message_bytes: config.server.max_message_size.as_u64(),
             max_decoded_bytes: config.engine.memory_limit_bytes(),
@@ -160,6 +181,7 @@ impl App {
         Ok(Self {
             services,
             config: config.server,
+            schedule,
         })
     }
 
@@ -187,9 +209,26 @@ impl App {
             shutdown.await;
             services.draining.send_replace(true);
         };
+        let schedule = self.schedule.as_ref();
+        let maintaining = schedule.map(|it| it.start(self.services.draining.subscribe()));
         let flight = flight::FlightServer::new(Arc::clone(&self.services));
-        listen::serve(&self.config, flight, listener, shutdown).await
+        let served = listen::serve(&self.config, flight, listener, shutdown).await;
+        self.services.draining.send_replace(true);
+        if let Some(maintaining) = maintaining {
+            // Work that does not end in time is cut off, as calls are.
+            let _ = tokio::time::timeout(MAINTENANCE_LIMIT, maintaining).await;
+        }
+        served
     }
+}
+
+/// Has a reader follow the commits of this server at once.
+fn followed_by(online: &Arc<OnlineReader>) -> CommitHook {
+    let reader = Arc::clone(online);
+    Arc::new(move |name, table| match table {
+        Some(table) => reader.committed(name, table),
+        None => reader.dropped(name),
+    })
 }
 
 fn file_cache(config: &TablesConfig) -> FileCache {

@@ -1,5 +1,7 @@
 //! Local files for Iceberg. The system's calls run on threads that may block; ranges of one file are read side by side.
 
+mod walk;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
@@ -11,6 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use iceberg::io::{FileRead, FileWrite};
 use iceberg::{Error, ErrorKind, Result};
+
+pub(super) use walk::list;
 
 pub(super) async fn exists(path: PathBuf) -> Result<bool> {
     blocking("look for", path, Path::try_exists).await

@@ -8,6 +8,7 @@ mod http;
 mod iceberg_io;
 mod lease;
 mod lent;
+mod listing;
 mod local;
 mod location;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use failure::{outage, told};
 pub use http::certificates;
 pub use iceberg_io::{factory, file_io, missing_file};
 pub use lent::{Lender, Loan, lent_file_io};
+pub use listing::{Listed, canonical, list};
 pub use location::{Location, Service, supported_scheme};
 
 /// An object store and a place in it.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 mod change;
 mod evolve;
 mod group;
+mod ledger;
 mod replace;
 mod sent;
 mod snapshot;
@@ -19,9 +20,10 @@ mod summary;
 pub use change::{Change, Committed, commit_change, current_sequence};
 pub use evolve::column_updates;
 pub use group::{CommitHook, GroupCommit, Receipt, Submission};
+pub use ledger::{KeyLedgers, LEDGER, Ledger, ledger_location};
 pub use replace::Replacement;
-pub use snapshot::Removed;
-pub use summary::{IDEMPOTENCY_KEYS, KnownWrite, MAX_SEQUENCE, known_write, max_sequence};
+pub use snapshot::{ManifestCount, Merging, Removed, count_manifests};
+pub use summary::{IDEMPOTENCY_KEYS, KnownWrite, MAX_SEQUENCE, descends_from, max_sequence};
 
 use super::layout::{PartitionBy, partition_spec, sort_order};
 use crate::catalog::{Catalogs, identifier, table_error};
@@ -31,6 +33,10 @@ use crate::model::{SnapshotId, TableName};
 
 /// Concurrent appends to one table retry this often; the library's 4 lose a commit among eight writers.
 const COMMIT_RETRIES: &str = "20";
+/// Table property that says whether a server's schedule looks after the table: [`ON`] or `off`.
+pub const MAINTENANCE: &str = "murre.maintenance";
+/// What [`MAINTENANCE`] is for tables that Murre makes.
+pub const ON: &str = "on";
 /// Commits that are begun anew after a conflict.
 const CONFLICTS: u32 = 30;
 
@@ -86,6 +92,7 @@ async fn make_table(
         TableProperties::PROPERTY_COMMIT_NUM_RETRIES.to_owned(),
         COMMIT_RETRIES.to_owned(),
     );
+    properties.insert(MAINTENANCE.to_owned(), ON.to_owned());
     let catalog = catalogs.get_or_create(&name.catalog).await?;
     let namespace = identifier(name)?.namespace;
     if let Err(error) = catalog.create_namespace(&namespace, HashMap::new()).await {

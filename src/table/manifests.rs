@@ -23,9 +23,9 @@ use crate::storage;
 
 /// The live entries of one manifest.
 #[derive(Debug, Default)]
-struct ManifestContents {
-    files: Vec<Arc<FileEntry>>,
-    deletes: Vec<ScopedDelete>,
+pub(super) struct ManifestContents {
+    pub(super) files: Vec<Arc<FileEntry>>,
+    pub(super) deletes: Vec<ScopedDelete>,
 }
 
 /// Parsed manifests of all tables and the file indexes made of them.
@@ -162,7 +162,11 @@ async fn read_error(
     }
 }
 
-fn contents(
+/// What a manifest lists.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a file that cannot be read.
+pub(super) fn contents(
     name: &TableName,
     manifest: &ManifestFile,
     parsed: &Manifest,

@@ -6,6 +6,7 @@
 //! - [`mod@parquet`]: Parquet files outside of any table, pinned alike.
 //! - [`mod@write`]: batches become sorted, partitioned Parquet files.
 //! - [`commit`]: the only place that changes a table.
+//! - [`references`]: which files a table refers to.
 //! - [`online`], [`entity_key`]: what an online table looks like, and how its rows are found.
 
 use std::fmt;
@@ -33,6 +34,7 @@ pub mod online;
 pub mod parquet;
 mod pins;
 pub mod read;
+pub mod references;
 #[cfg(test)]
 mod tests;
 mod type_names;

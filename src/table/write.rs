@@ -11,7 +11,7 @@ use futures::StreamExt;
 use iceberg::arrow::{PartitionValueCalculator, arrow_struct_to_literal, schema_to_arrow_schema};
 use iceberg::spec::{
     DataContentType, DataFile, DataFileFormat, Literal, NullOrder, PartitionKey, PartitionSpecRef,
-    SortDirection, Struct,
+    SortDirection, Struct, TableMetadata,
 };
 use iceberg::table::Table;
 use iceberg::transform::create_transform_function;
@@ -22,20 +22,24 @@ use iceberg::writer::file_writer::location_generator::{
 use iceberg::writer::file_writer::rolling_writer::RollingFileWriterBuilder;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
-use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
+mod attempt;
+pub mod journal;
 mod new_files;
 mod properties;
 mod sort;
 
-pub use new_files::{NewFiles, discard, settle};
+pub use attempt::Attempt;
+pub use journal::Journal;
+pub use new_files::{NewFiles, settle};
 pub use properties::FileStyle;
+pub(crate) use properties::target_bytes;
 
 /// Rows handed to the Parquet writer at a time; a file is rolled between two of them.
 const SLICE_ROWS: usize = 64 * 1024;
-/// A file is rolled once it has so many bytes.
+/// A file is rolled once it has so many bytes, unless its table says otherwise.
 pub(crate) const FILE_BYTES: usize = 256 * 1024 * 1024;
 const OPEN_FILES: usize = 4;
 
@@ -57,8 +61,7 @@ pub async fn write(table: &Table, batches: &[RecordBatch]) -> Result<Vec<DataFil
     Ok(files.keep())
 }
 
-/// [`write()`] under any of the table's partition specs and for any use. Sorting and encoding run on threads that may
-/// block.
+/// [`write_for`] an attempt that is not noted.
 ///
 /// # Errors
 /// As [`write()`].
@@ -68,7 +71,23 @@ pub async fn write_as(
     style: FileStyle,
     batches: Vec<RecordBatch>,
 ) -> Result<NewFiles> {
+    write_for(&Attempt::unnoted(), table, spec, style, batches).await
+}
+
+/// [`write()`] for an attempt at a commit, under any of the table's partition specs and for any use. Sorting and encoding run
+/// on threads that may block.
+///
+/// # Errors
+/// As [`write()`].
+pub async fn write_for(
+    attempt: &Attempt,
+    table: &Table,
+    spec: &PartitionSpecRef,
+    style: FileStyle,
+    batches: Vec<RecordBatch>,
+) -> Result<NewFiles> {
     let plan = Plan {
+        attempt: attempt.clone(),
         table: table.clone(),
         spec: Arc::clone(spec),
         style,
@@ -78,13 +97,17 @@ pub async fn write_as(
         Ok((plan, prepared))
     });
     let (plan, (batch, runs)) = prepared.await?;
+    let mut all = NewFiles::of(attempt, table);
+    if runs.is_empty() {
+        return Ok(all);
+    }
+    attempt.write_begins();
     let (plan, runtime) = (Arc::new(plan), Handle::current());
     let writes = runs.into_iter().map(|run| {
         let (plan, batch, runtime) = (Arc::clone(&plan), batch.clone(), runtime.clone());
         blocking(move || runtime.block_on(plan.write_run(&batch, run)))
     });
     let mut writes = futures::stream::iter(writes).buffered(OPEN_FILES);
-    let mut all = NewFiles::none(table);
     while let Some(written) = writes.next().await {
         match written {
             Ok(files) => all.add(files),
@@ -94,7 +117,7 @@ pub async fn write_as(
             }
         }
     }
-    Ok(all)
+    Ok(all.whole())
 }
 
 async fn blocking<T: Send + 'static>(
@@ -121,6 +144,7 @@ pub fn partitions(table: &Table, spec: &PartitionSpecRef, batch: &RecordBatch) -
 
 /// How rows become files.
 struct Plan {
+    attempt: Attempt,
     table: Table,
     spec: PartitionSpecRef,
     style: FileStyle,
@@ -144,7 +168,8 @@ impl Plan {
     }
 
     async fn write_run(&self, batch: &RecordBatch, run: Run) -> Result<NewFiles> {
-        let mut writer = file_builder(&self.table, self.style, run.rows.len())?.build();
+        let names = self.attempt.next_name();
+        let mut writer = file_builder(&self.table, self.style, run.rows.len(), names)?.build();
         for start in run.rows.clone().step_by(SLICE_ROWS) {
             let rows = SLICE_ROWS.min(run.rows.end - start);
             writer
@@ -161,14 +186,16 @@ impl Plan {
             if order != 0 {
                 file.sort_order_id(order);
             }
-            if let Some(key) = &run.key {
-                file.partition(key.data().clone());
-            }
+            file.partition(match &run.key {
+                Some(key) => key.data().clone(),
+                // A spec whose fields were all dropped still has them.
+                None => self.spec.fields().iter().map(|_| None).collect(),
+            });
             file.build()
                 .map_err(|error| Error::internal("describe data file", error))
         };
         let files: Vec<DataFile> = written.into_iter().map(finish).collect::<Result<_>>()?;
-        let mut new = NewFiles::none(&self.table);
+        let mut new = NewFiles::of(&self.attempt, &self.table);
         new.push(files);
         Ok(new)
     }
@@ -330,20 +357,32 @@ fn sort_columns(table: &Table, batch: &RecordBatch) -> Result<Vec<SortColumn>> {
     Ok(columns)
 }
 
-fn file_builder(table: &Table, style: FileStyle, rows: usize) -> Result<FileBuilder> {
+fn file_builder(
+    table: &Table,
+    style: FileStyle,
+    rows: usize,
+    names: String,
+) -> Result<FileBuilder> {
     let metadata = table.metadata();
-    let names =
-        DefaultFileNameGenerator::new(Uuid::new_v4().to_string(), None, DataFileFormat::Parquet);
+    let names = DefaultFileNameGenerator::new(names, None, DataFileFormat::Parquet);
     Ok(RollingFileWriterBuilder::new(
         ParquetWriterBuilder::new(
             style.properties(metadata.properties(), rows),
             Arc::clone(metadata.current_schema()),
         ),
-        FILE_BYTES,
+        target_bytes(metadata.properties()),
         table.file_io().clone(),
-        DefaultLocationGenerator::new(metadata).map_err(iceberg("place data file"))?,
+        DefaultLocationGenerator::with_data_location(data_folder(metadata)),
         names,
     ))
+}
+
+/// The location that data files of a table are written below.
+fn data_folder(metadata: &TableMetadata) -> String {
+    let properties = metadata.properties();
+    let own = ["write.data.path", "write.folder-storage.path"];
+    let own = own.iter().find_map(|name| properties.get(*name)).cloned();
+    own.unwrap_or_else(|| format!("{}/data", metadata.location()))
 }
 
 fn iceberg(action: &str) -> impl FnOnce(iceberg::Error) -> Error {

@@ -12,6 +12,7 @@ import pyarrow.dataset
 from feast.data_source import DataSource
 from feast.feature_logging import FeatureServiceLoggingSource, LoggingConfig, LoggingSource
 from feast.feature_view import FeatureView
+from feast.infra.offline_stores.file_source import FileLoggingDestination, FileSource
 from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.infra.offline_stores.remote import (
     FeastFlightClient,
@@ -124,13 +125,17 @@ class MurreOfflineStore(RemoteOfflineStore):
         table: pa.Table,
         progress: Callable[[int], Any] | None,
     ) -> None:
-        """Append rows to a feature view's source; `progress` is called with the rows of each batch sent."""
+        """Append rows to a feature view's source; `progress` is called with the rows of each batch sent.
+
+        Rows of a table are there once, however often they had to be sent.
+        """
         parameters = {
             "feature_view_names": [feature_view.name],
             "name_aliases": [feature_view.projection.name_alias],
             "progress": None,
         }
-        _put(config, "offline_write_batch", parameters, wire.Upload.of(table), progress)
+        repeatable = not isinstance(feature_view.batch_source, FileSource)
+        _put(config, "offline_write_batch", parameters, wire.Upload.of(table), progress, repeatable)
 
     @staticmethod
     def write_logged_features(
@@ -144,7 +149,11 @@ class MurreOfflineStore(RemoteOfflineStore):
         if not isinstance(source, FeatureServiceLoggingSource):
             raise TypeError(f"expected the log of a feature service, found {type(source).__name__}")
         upload = _files(data) if isinstance(data, Path) else wire.Upload.of(data)
-        _put(config, "write_logged_features", {"feature_service_name": source._feature_service.name}, upload)
+        service = source._feature_service
+        destination = service.logging_config.destination if service.logging_config else None
+        repeatable = not isinstance(destination, FileLoggingDestination)
+        parameters = {"feature_service_name": service.name}
+        _put(config, "write_logged_features", parameters, upload, repeatable=repeatable)
 
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
         """Have the server check that it can read a source."""
@@ -171,11 +180,16 @@ def _put(
     parameters: dict[str, Any],
     upload: wire.Upload,
     progress: wire.Progress | None = None,
+    repeatable: bool = False,
 ) -> None:
-    client = _connect(config)
+    """`repeatable` are rows of tables: nobody knows whether files have a write already."""
+    own, client = _own(config), _connect(config)
     try:
-        with shown(api, progress, is_wanted(_own(config).progress)) as shown_progress:
-            wire.put(client, api, parameters, upload, shown_progress)
+        with shown(api, progress, is_wanted(own.progress)) as told:
+            if repeatable:
+                wire.append(client, api, parameters, upload, told, own.connection_retries)
+            else:
+                wire.put(client, api, parameters, upload, told)
     finally:
         client.close()
 

@@ -1,8 +1,6 @@
 """Writing: rows of Feast as Arrow batches, one DoPut for each logical write, tried again under the same name."""
 
 import json
-import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +11,7 @@ import pyarrow.flight as fl
 from feast.protos.feast.types.Value_pb2 import Value
 
 from feast_murre import online_requests
+from feast_murre.logical_write import LogicalWrite
 from feast_murre.online_read import key_kind, keys_of
 from feast_murre.online_values import KINDS, NOTHING, TIMESTAMP, Kind, encode, kind_of_values
 
@@ -21,8 +20,6 @@ Row = tuple[Any, dict[str, Value], datetime, datetime | None]
 
 BATCH_ROWS = 64 * 1024
 """Rows in a batch that is sent."""
-
-_FIRST_PAUSE_SECONDS = 0.25
 
 
 class Batches:
@@ -81,19 +78,11 @@ def put(
     retries: int,
 ) -> dict[str, Any]:
     """Write rows, once however often it is tried; `progress` hears about those sent, also once."""
-    command = online_requests.write_command(project, view, described, str(uuid.uuid4()))
+    write = LogicalWrite(progress, retries)
+    command = online_requests.write_command(project, view, described, write.idempotency_key)
     # Before the first is sent: the end of a stream commits it, whatever ended it.
     converted = list(batches)
-    reported = _Once(progress)
-    for attempt in range(retries + 1):
-        try:
-            return _put(client(), command, batches.schema, converted, reported)
-        except (fl.FlightUnavailableError, fl.FlightCancelledError, fl.FlightTimedOutError):
-            if attempt == retries:
-                raise
-            time.sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
-            reported.start_over()
-    raise AssertionError("unreachable")
+    return write.run(lambda: _put(client(), command, batches.schema, converted, write.sent))
 
 
 def _put(
@@ -101,38 +90,19 @@ def _put(
     command: bytes,
     schema: pa.Schema,
     batches: Sequence[pa.RecordBatch],
-    reported: "_Once",
+    sent: Callable[[int], None],
 ) -> dict[str, Any]:
     writer, answers = client.do_put(fl.FlightDescriptor.for_command(command), schema)
     try:
         for batch in batches:
             writer.write_batch(batch)
-            reported(batch.num_rows)
+            sent(batch.num_rows)
         writer.done_writing()
         answer = answers.read()
     finally:
         # Says what went wrong, if something did.
         writer.close()
     return {} if answer is None else json.loads(answer.to_pybytes())
-
-
-class _Once:
-    """Passes rows on that were not passed on before."""
-
-    def __init__(self, progress: Callable[[int], Any] | None) -> None:
-        self._progress = progress
-        self._told = 0
-        self._sent = 0
-
-    def __call__(self, rows: int) -> None:
-        self._sent += rows
-        if self._progress is not None and self._sent > self._told:
-            self._progress(self._sent - self._told)
-            self._told = self._sent
-
-    def start_over(self) -> None:
-        """Forget what was sent, not what was told."""
-        self._sent = 0
 
 
 def _instants(times: Sequence[datetime | None]) -> pa.Array:

@@ -15,6 +15,8 @@ import pyarrow.flight as fl
 from feast.arrow_error_handler import arrow_client_error_handling_decorator
 from feast.infra.offline_stores.remote import FeastFlightClient
 
+from feast_murre.logical_write import LogicalWrite
+
 Progress = Callable[[int], Any]
 """Called with the number of rows that have just gone over the wire."""
 
@@ -79,6 +81,20 @@ def put(
         if progress is not None:
             progress(batch.num_rows)
     _close(writer)
+
+
+def append(
+    client: FeastFlightClient,
+    api: str,
+    parameters: dict[str, Any],
+    upload: Upload,
+    progress: Progress | None,
+    retries: int,
+) -> None:
+    """Add rows to a table, once however often it is tried; `progress` hears about those sent, also once."""
+    write = LogicalWrite(progress, retries)
+    named = parameters | {"idempotency_key": write.idempotency_key}
+    write.run(lambda: put(client, api, named, upload, write.sent))
 
 
 def _descriptor(api: str, parameters: dict[str, Any]) -> fl.FlightDescriptor:

@@ -29,6 +29,7 @@ class FakeMurre(fl.FlightServerBase):
         super().__init__("grpc://127.0.0.1:0")
         self.calls: list[Call] = []
         self.answer: Answer = lambda command, table: table
+        self.failures: list[Exception] = []
         self.batch_rows = 1000
 
     def of_api(self, api: str) -> list[Call]:
@@ -44,8 +45,10 @@ class FakeMurre(fl.FlightServerBase):
             writer.write_batch(batch)
 
     def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
-        """Read all."""
+        """Read all, and fail as often as asked to."""
         call = self._receive("put", descriptor, reader)
+        if self.failures:
+            raise self.failures.pop(0)
         self.answer(call.command, call.table)
 
     def _receive(self, rpc: str, descriptor: Any, reader: Any) -> Call:

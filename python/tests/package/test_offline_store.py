@@ -5,14 +5,15 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.flight as fl
 import pyarrow.parquet as pq
 import pytest
 from fake_murre import FakeMurre
-from feast import FeatureService, FeatureStore, RepoConfig
+from feast import FeatureService, FeatureStore, FeatureView, FileSource, RepoConfig
 from feast.errors import FeatureViewNotFoundException
 from feast.feature_logging import FeatureServiceLoggingSource
 from pydantic import ValidationError
-from repository import SOURCE, TRIPS, config_of
+from repository import DRIVER, SOURCE, TRIPS, config_of
 
 from feast_murre import MurreOfflineStore, MurreOfflineStoreConfig, MurreRetrievalJob, SavedDatasetIcebergStorage
 
@@ -179,6 +180,42 @@ def test_writes_tell_their_progress(murre: FakeMurre, store: FeatureStore) -> No
     assert call.batches == seen == [65_536, 34_464]
 
 
+@pytest.mark.parametrize("lost", [fl.FlightUnavailableError("away"), fl.FlightCancelledError("late")])
+def test_a_write_of_unclear_outcome_is_sent_again_under_its_name(
+    murre: FakeMurre, store: FeatureStore, lost: Exception
+) -> None:
+    names = []
+    for _ in range(2):
+        murre.failures = [lost]
+        seen: list[int] = []
+        table = pa.Table.from_pandas(written(3))
+        MurreOfflineStore.offline_write_batch(store.config, TRIPS, table, seen.append)
+        first, again = murre.of_api("offline_write_batch")[-2:]
+        assert first.table == again.table
+        assert first.command["idempotency_key"] == again.command["idempotency_key"]
+        assert first.command["command_id"] != again.command["command_id"]
+        assert seen == [3]
+        names.append(first.command["idempotency_key"])
+    assert names[0] != names[1]
+
+
+def test_a_refused_write_is_not_sent_again(murre: FakeMurre, store: FeatureStore) -> None:
+    murre.failures = [ValueError("no"), ValueError("again")]
+    with pytest.raises(pa.ArrowInvalid, match="no"):
+        MurreOfflineStore.offline_write_batch(store.config, TRIPS, pa.Table.from_pandas(written(1)), None)
+    assert len(murre.failures) == 1
+
+
+def test_files_do_not_know_what_was_written(murre: FakeMurre, store: FeatureStore) -> None:
+    files = FileSource(path="trips.parquet", timestamp_field="event_timestamp")
+    view = FeatureView(name="trips", entities=[DRIVER], schema=TRIPS.schema, source=files)
+    murre.failures = [fl.FlightUnavailableError("away")]
+    with pytest.raises(fl.FlightUnavailableError):
+        MurreOfflineStore.offline_write_batch(store.config, view, pa.Table.from_pandas(written(1)), None)
+    (call,) = murre.of_api("offline_write_batch")
+    assert "idempotency_key" not in call.command
+
+
 def test_logs_are_sent_from_files_in_batches(murre: FakeMurre, store: FeatureStore, tmp_path: Path) -> None:
     folder = tmp_path / "log"
     folder.mkdir()
@@ -189,6 +226,7 @@ def test_logs_are_sent_from_files_in_batches(murre: FakeMurre, store: FeatureSto
     MurreOfflineStore.write_logged_features(store.config, pa.table({"x": [1]}), source, None, store.registry)
     files, table = murre.of_api("write_logged_features")
     assert files.command["feature_service_name"] == "all"
+    assert files.command["idempotency_key"] != table.command["idempotency_key"]
     assert sum(files.batches) == 140_000
     assert max(files.batches) <= 65_536
     assert table.table.to_pydict() == {"x": [1]}

@@ -19,11 +19,9 @@ use crate::model::{
     WriteToken,
 };
 use crate::registry::RegistryReader;
-use crate::table::commit::{
-    Receipt, Submission, current_sequence, known_write, left_nothing, max_sequence,
-};
+use crate::table::commit::{Receipt, Submission, current_sequence, left_nothing, max_sequence};
 use crate::table::online::{OnlineLayout, OnlineProperties};
-use crate::table::write::{FileStyle, NewFiles, discard, partitions, write_as};
+use crate::table::write::{Attempt, FileStyle, NewFiles, partitions, write_for};
 
 mod columns;
 mod definition;
@@ -76,7 +74,7 @@ impl Ingest {
             .await?;
         let found = self.find(&owner).await?;
         if let (Some(key), Some((table, _))) = (&request.idempotency_key, &found)
-            && let Some(write) = known_write(table.metadata(), key)
+            && let Some(write) = self.commits.known_write(&owner.table, table, key).await?
         {
             rows.batches.try_for_each(async |_| Ok(())).await?;
             let replayed = true;
@@ -86,7 +84,8 @@ impl Ingest {
         let wanted = self.wanted(&owner, &request, stored, &rows.schema).await?;
         let table = self.ensure(&owner, &wanted, found).await?;
         let columns = Arc::new(OnlineColumns::new(&wanted, &rows.schema, &table)?);
-        let written = self.write_files(&table, &columns, rows).await?;
+        let attempt = self.attempt(&owner.table, &table);
+        let written = self.write_files(attempt, &table, &columns, rows).await?;
         self.commit_online(&owner, &table, request.idempotency_key, written)
             .await
     }
@@ -147,12 +146,13 @@ impl Ingest {
 
     async fn write_files(
         &self,
+        attempt: Attempt,
         table: &Table,
         columns: &Arc<OnlineColumns>,
         rows: Rows,
     ) -> Result<Written> {
         let mut chunks = Chunks::raw(rows.batches, self.chunk_bytes);
-        let mut written = Written::default();
+        let mut written = Written::none(attempt);
         loop {
             let chunk = match chunks.next().await {
                 Ok(Some(chunk)) => self.write_chunk(table, columns, chunk, &mut written).await,
@@ -185,9 +185,11 @@ impl Ingest {
             Ok((batch, spec))
         })
         .await?;
-        let files = write_as(table, &spec, FileStyle::LookedUp, vec![batch]).await?;
+        let attempt = &written.attempt;
+        let files = write_for(attempt, table, &spec, FileStyle::LookedUp, vec![batch]).await?;
         let own = written.files.entry(spec.spec_id());
-        own.or_insert_with(|| NewFiles::none(table)).add(files);
+        own.or_insert_with(|| NewFiles::of(attempt, table))
+            .add(files);
         written.rows += rows as u64;
         let last = first + i64::try_from(rows).unwrap_or(i64::MAX) - 1;
         written.max_sequence = written.max_sequence.max(Some(last));
@@ -228,20 +230,21 @@ impl Ingest {
             max_sequence: written.max_sequence,
         };
         let committed = self.commits.commit(name, submission).await;
-        let unused = match &committed {
-            Ok(receipt) => receipt.replayed,
-            Err(error) => left_nothing(error),
-        };
-        if unused {
-            discard(table, files.values().flatten()).await;
+        match &committed {
+            Ok(receipt) if !receipt.replayed => written.attempt.committed(),
+            Err(error) if !left_nothing(error) => {}
+            _ => {
+                let unused = files.values().flatten();
+                written.attempt.discard(table, unused).await;
+            }
         }
         committed
     }
 }
 
 /// Files of one write.
-#[derive(Default)]
 pub(super) struct Written {
+    pub(super) attempt: Attempt,
     /// By partition spec.
     pub(super) files: BTreeMap<i32, NewFiles>,
     pub(super) rows: u64,
@@ -249,6 +252,15 @@ pub(super) struct Written {
 }
 
 impl Written {
+    fn none(attempt: Attempt) -> Self {
+        Self {
+            attempt,
+            files: BTreeMap::new(),
+            rows: 0,
+            max_sequence: None,
+        }
+    }
+
     async fn discard(self) {
         for files in self.files.into_values() {
             files.discard().await;

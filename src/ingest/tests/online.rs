@@ -22,6 +22,7 @@ use crate::table::online::OnlineProperties;
 use crate::table::write::{arrow_schema, write};
 
 mod concurrent;
+mod expired;
 mod refused;
 mod tables;
 

@@ -78,11 +78,15 @@ pub(super) struct Pull {
 #[derive(Debug, PartialEq, Deserialize)]
 pub(super) struct WriteBatch {
     pub(super) feature_view_names: Vec<String>,
+    /// Name of the logical write: what `feast-murre` adds.
+    pub(super) idempotency_key: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 pub(super) struct WriteLogs {
     pub(super) feature_service_name: String,
+    /// Name of the logical write: what `feast-murre` adds.
+    pub(super) idempotency_key: Option<String>,
 }
 
 /// A data source as the client has it, in protobuf's JSON form.

@@ -35,7 +35,9 @@ async fn append(services: &Services, command: &WriteBatch, upload: &Upload) -> R
     let source = &registry.feature_view(name)?.source;
     check_readable(source_name(&registry, name, source), source)?;
     let rows = upload.rows().await?;
-    let rows = services.ingest.append(name, source, rows).await?;
+    let key = command.idempotency_key.clone();
+    let written = services.ingest.append_once(name, source, key, rows);
+    let rows = written.await?;
     tracing::info!(view = name, rows, "rows appended");
     Ok(())
 }
@@ -59,10 +61,9 @@ async fn log(services: &Services, command: &WriteLogs, upload: &Upload) -> Resul
         let message = format!("feature service `{name}` has no logging_config");
         Error::invalid("command.feature_service_name", message)
     })?;
-    let rows = services
-        .ingest
-        .log(destination, upload.rows().await?)
-        .await?;
+    let key = command.idempotency_key.clone();
+    let rows = upload.rows().await?;
+    let rows = services.ingest.log_once(destination, key, rows).await?;
     tracing::info!(service = name, rows, "served features logged");
     Ok(())
 }

@@ -12,13 +12,13 @@ use futures::{StreamExt, TryStreamExt};
 use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};
 use iceberg::{Error, ErrorKind, Result};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
 use super::streams::{RemoteReader, RemoteWriter, failed};
 use crate::storage::clients::client;
 use crate::storage::lent::Lent;
-use crate::storage::{Located, Location, local};
+use crate::storage::{Listed, Located, Location, local};
 
 /// Local files and remote ones, by each file's location. Settings may hold secrets, so they are neither shown nor serialized.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -75,6 +75,32 @@ impl LocatedStorage {
                 Ok(Place::Remote(Located { store, path }))
             }
         }
+    }
+
+    /// The files below a folder.
+    pub(super) fn list(
+        &self,
+        folder: &str,
+    ) -> Result<BoxStream<'static, object_store::Result<Listed>>> {
+        // Credentials may be lent for what begins with the folder's name and a slash.
+        match self.place(&format!("{}/", folder.trim_end_matches('/')))? {
+            Place::Local(path) => Ok(local::list(path)),
+            Place::Remote(at) => {
+                let (scheme, rest) = folder.split_once("://").unwrap_or_default();
+                let container = rest.split('/').next().unwrap_or_default();
+                let start = format!("{scheme}://{container}");
+                let listed = at.store.list(Some(&at.path));
+                Ok(listed.map_ok(move |file| found(&start, file)).boxed())
+            }
+        }
+    }
+}
+
+fn found(container: &str, file: ObjectMeta) -> Listed {
+    Listed {
+        path: format!("{container}/{}", file.location),
+        size_bytes: file.size,
+        modified: file.last_modified.into(),
     }
 }
 

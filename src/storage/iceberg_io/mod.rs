@@ -3,17 +3,27 @@
 mod located;
 mod streams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error as StdError;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
+use futures::stream::BoxStream;
 use iceberg::io::{FileIO, FileIOBuilder, Storage, StorageConfig, StorageFactory};
 use iceberg::{Error, Result};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use super::Listed;
 use super::lent::Lent;
 use located::{LocatedStorage, Settings};
+
+/// In the configuration of a `FileIO` with lent credentials: which ones. Nothing else of what it was made with can be got
+/// back from it.
+const LENT: &str = "murre.lent";
+
+/// What [`LENT`] names, as long as somebody uses it.
+static LENDINGS: LazyLock<Mutex<HashMap<String, Weak<Lent>>>> = LazyLock::new(Mutex::default);
 
 /// What tables with these properties are read and written through.
 pub fn file_io(properties: &BTreeMap<String, String>) -> FileIO {
@@ -27,8 +37,37 @@ pub fn factory() -> Arc<dyn StorageFactory> {
 
 /// What a table with lent credentials is read and written through.
 pub(super) fn lent_file_io(lent: Arc<Lent>) -> FileIO {
+    let id = Uuid::new_v4().to_string();
+    let mut lendings = LENDINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    lendings.retain(|_, lent| lent.strong_count() > 0);
+    lendings.insert(id.clone(), Arc::downgrade(&lent));
     let factory = LocatedStorageFactory { lent: Some(lent) };
-    FileIOBuilder::new(Arc::new(factory)).build()
+    FileIOBuilder::new(Arc::new(factory))
+        .with_prop(LENT, id)
+        .build()
+}
+
+/// The files below a folder, reached as `io` reaches them.
+pub(super) fn list(
+    io: &FileIO,
+    folder: &str,
+) -> Result<BoxStream<'static, object_store::Result<Listed>>> {
+    let properties = io.config().props();
+    let lent = properties.get(LENT).and_then(|id| {
+        let lendings = LENDINGS.lock().unwrap_or_else(PoisonError::into_inner);
+        lendings.get(id)?.upgrade()
+    });
+    LocatedStorage {
+        settings: settings(lent.as_ref(), io.config()),
+    }
+    .list(folder)
+}
+
+fn settings(lent: Option<&Arc<Lent>>, config: &StorageConfig) -> Settings {
+    match lent {
+        Some(lent) => Settings::Lent(Arc::clone(lent)),
+        None => Settings::Own(Arc::new(config.props().clone().into_iter().collect())),
+    }
 }
 
 /// The path that an error is about, if the error is that there is no such file.
@@ -58,10 +97,8 @@ struct LocatedStorageFactory {
 #[typetag::serde]
 impl StorageFactory for LocatedStorageFactory {
     fn build(&self, config: &StorageConfig) -> Result<Arc<dyn Storage>> {
-        let settings = match &self.lent {
-            Some(lent) => Settings::Lent(Arc::clone(lent)),
-            None => Settings::Own(Arc::new(config.props().clone().into_iter().collect())),
-        };
-        Ok(Arc::new(LocatedStorage { settings }))
+        Ok(Arc::new(LocatedStorage {
+            settings: settings(self.lent.as_ref(), config),
+        }))
     }
 }

@@ -5,6 +5,7 @@ mod bounds;
 mod files;
 mod lease;
 mod lent;
+mod listing;
 mod locations;
 mod others;
 mod server;

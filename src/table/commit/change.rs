@@ -1,6 +1,7 @@
 //! One change of a table, made again on top of what others changed meanwhile until it is committed or does not apply.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use iceberg::spec::{
@@ -9,8 +10,9 @@ use iceberg::spec::{
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 
+use super::ledger::{KeyLedgers, Ledger};
 use super::sent::{Fate, LIMIT, Prepared};
-use super::snapshot::{Contents, Made, Removed, snapshot};
+use super::snapshot::{Contents, Made, Merging, Removed, snapshot};
 use super::{CONFLICTS, conflict};
 use crate::catalog::Catalogs;
 use crate::catalog::commit::{TableCommitter, delete_quietly, staged};
@@ -22,10 +24,14 @@ use crate::model::TableName;
 pub struct Change {
     /// Changes of schema, specs and properties; made before the snapshot, which may depend on them.
     pub updates: Vec<TableUpdate>,
+    /// What has to hold at the commit, besides that it is the same table.
+    pub requirements: Vec<TableRequirement>,
     /// New data files by the id of the partition spec that they were written with.
     pub added: BTreeMap<i32, Vec<DataFile>>,
     /// Data files that go.
     pub removed: Removed,
+    /// What becomes of manifests whose files stay.
+    pub merging: Merging,
     /// `Append` where nothing goes, `Replace` where the rows stay the same.
     pub operation: Operation,
     /// Properties of the snapshot's summary beside the counts, which Murre adds.
@@ -37,6 +43,7 @@ impl Change {
     fn has_snapshot(&self) -> bool {
         self.added.values().any(|files| !files.is_empty())
             || !matches!(self.removed, Removed::Nothing)
+            || self.merging == Merging::All
     }
 }
 
@@ -63,17 +70,19 @@ pub struct Committed {
 pub async fn commit_change(
     catalogs: &Catalogs,
     name: &TableName,
-    plan: impl FnMut(&Table) -> Result<Change> + Send,
+    mut plan: impl FnMut(&Table) -> Result<Change> + Send,
 ) -> Result<Committed> {
-    commit_change_on(catalogs, name, None, plan).await
+    commit_change_on(catalogs, name, None, None, |base, _| plan(base)).await
 }
 
-/// [`commit_change`], where the table may still be as `known`, which saves a look-up.
+/// [`commit_change`], where the table may still be as `known`, which saves a look-up. With `ledgers`, `plan` is given the
+/// ledger of each table that it is called with, else an empty one.
 pub(super) async fn commit_change_on(
     catalogs: &Catalogs,
     name: &TableName,
     mut known: Option<Table>,
-    mut plan: impl FnMut(&Table) -> Result<Change> + Send,
+    ledgers: Option<&KeyLedgers>,
+    mut plan: impl FnMut(&Table, &Ledger) -> Result<Change> + Send,
 ) -> Result<Committed> {
     let committer = catalogs.committer(&name.catalog).await?;
     for attempt in 0..CONFLICTS {
@@ -81,7 +90,12 @@ pub(super) async fn commit_change_on(
             Some(known) => known,
             None => catalogs.load_table(name).await?,
         };
-        let change = plan(&base)?;
+        let ledger = match ledgers {
+            Some(ledgers) => ledgers.of(catalogs, name, &base).await?,
+            None => Some(Arc::default()),
+        };
+        let Some(ledger) = ledger else { continue };
+        let change = plan(&base, &ledger)?;
         let writer = Writer {
             catalogs,
             name,
@@ -116,7 +130,7 @@ enum Attempt {
 impl Writer<'_> {
     async fn attempt(&self, base: Table, change: Change) -> Result<Attempt> {
         let made = match change.has_snapshot() {
-            true => Some(self.snapshot(&base, &change).await?),
+            true => self.snapshot(&base, &change).await?,
             false => None,
         };
         let snapshot = made.as_ref().map(|made| made.snapshot.clone());
@@ -125,13 +139,15 @@ impl Writer<'_> {
             return Ok(Attempt::Committed(unchanged(base)));
         }
         let uuid = base.metadata().uuid();
+        let mut requirements = vec![TableRequirement::UuidMatch { uuid }];
+        requirements.extend(change.requirements);
         let id = snapshot.as_ref().map(Snapshot::snapshot_id);
         let mut prepared = Prepared {
             catalogs: self.catalogs,
             name: self.name,
             committer: self.committer,
             base: &base,
-            requirements: vec![TableRequirement::UuidMatch { uuid }],
+            requirements,
             updates,
             snapshot: id,
             attempt: self.attempt,
@@ -160,12 +176,13 @@ impl Writer<'_> {
         }))
     }
 
-    async fn snapshot(&self, base: &Table, change: &Change) -> Result<Made> {
+    async fn snapshot(&self, base: &Table, change: &Change) -> Result<Option<Made>> {
         let staged = staged(base, change.updates.clone())?;
         let contents = Contents {
             staged: &staged,
             added: &change.added,
             removed: &change.removed,
+            merging: change.merging,
             operation: change.operation.clone(),
             summary: &change.summary,
         };

@@ -1,8 +1,8 @@
 //! Group commit: writes of one table that come while a commit runs are committed together, as one snapshot.
 //!
 //! Whoever finds nobody committing starts a task that commits what waits until nothing does; a request that goes away
-//! takes nothing with it. A write of an idempotency key that a snapshot has already, or that waits beside another of the
-//! same key, is answered with that write.
+//! takes nothing with it. A write of an idempotency key that an earlier one had, or that waits beside another of the same
+//! key, is answered with that write.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::change::{Change, Committed, commit_change_on};
 use super::conflict;
+use super::ledger::{KeyLedgers, Ledger};
 use super::snapshot::Removed;
 use super::summary::{KnownWrite, known_write, max_sequence, of_writes};
 use crate::catalog::Catalogs;
@@ -55,6 +56,7 @@ pub type CommitHook = Arc<dyn Fn(&TableName, Option<&Table>) + Send + Sync>;
 pub struct GroupCommit {
     catalogs: Catalogs,
     hook: Option<CommitHook>,
+    ledgers: KeyLedgers,
     queues: Mutex<HashMap<TableName, Arc<Queue>>>,
 }
 
@@ -85,8 +87,27 @@ impl GroupCommit {
         Self {
             catalogs,
             hook,
+            ledgers: KeyLedgers::default(),
             queues: Mutex::default(),
         }
+    }
+
+    /// The write of an idempotency key, if an earlier one is part of the table's history.
+    ///
+    /// # Errors
+    /// [`Error::StorageUnavailable`] and others if the keys of expired snapshots cannot be read.
+    pub async fn known_write(
+        &self,
+        name: &TableName,
+        table: &Table,
+        key: &str,
+    ) -> Result<Option<KnownWrite>> {
+        if let Some(known) = known_write(table.metadata(), key) {
+            return Ok(Some(known));
+        }
+        // Where the ledger is another one by now, the commit looks for the key again.
+        let ledger = self.ledgers.of(&self.catalogs, name, table).await?;
+        Ok(ledger.and_then(|ledger| ledger.known_write(table.metadata(), key)))
     }
 
     /// Commits a write, with others if there are any.
@@ -114,6 +135,7 @@ impl GroupCommit {
             let committer = Committer {
                 catalogs: self.catalogs.clone(),
                 hook: self.hook.clone(),
+                ledgers: self.ledgers.clone(),
                 name: name.clone(),
                 queue: Arc::clone(&queue),
                 known: None,
@@ -127,6 +149,7 @@ impl GroupCommit {
 struct Committer {
     catalogs: Catalogs,
     hook: Option<CommitHook>,
+    ledgers: KeyLedgers,
     name: TableName,
     queue: Arc<Queue>,
     /// The table after the last commit.
@@ -156,10 +179,17 @@ impl Committer {
             .map(|it| (it.submission, it.answer))
             .unzip();
         let mut verdicts = Vec::new();
-        let committed = commit_change_on(&self.catalogs, &self.name, self.known.take(), |base| {
-            verdicts = judge(base.metadata(), &submissions);
-            change(base.metadata(), &submissions, &verdicts)
-        });
+        let keyed = submissions.iter().any(|it| it.key.is_some());
+        let committed = commit_change_on(
+            &self.catalogs,
+            &self.name,
+            self.known.take(),
+            keyed.then_some(&self.ledgers),
+            |base, ledger| {
+                verdicts = judge(base.metadata(), ledger, &submissions);
+                change(base.metadata(), &submissions, &verdicts)
+            },
+        );
         let results = match committed.await {
             Ok(committed) => self.committed(&submissions, &verdicts, committed),
             // Files of a table that is gone are of no use: the writes have to be made again.
@@ -224,7 +254,7 @@ impl Drop for CommitterGone {
 #[derive(Clone, Copy, Debug)]
 enum Verdict {
     New,
-    /// A snapshot has its key.
+    /// An earlier write has its key.
     Known(KnownWrite),
     /// Another write of the group has its key.
     SameAs(usize),
@@ -232,7 +262,11 @@ enum Verdict {
     OtherTable,
 }
 
-fn judge<'a>(metadata: &TableMetadata, submissions: &'a [Submission]) -> Vec<Verdict> {
+fn judge<'a>(
+    metadata: &TableMetadata,
+    ledger: &Ledger,
+    submissions: &'a [Submission],
+) -> Vec<Verdict> {
     let mut firsts: HashMap<&str, usize> = HashMap::new();
     let verdict = |(i, submission): (usize, &'a Submission)| {
         if submission.table != metadata.uuid() {
@@ -244,7 +278,8 @@ fn judge<'a>(metadata: &TableMetadata, submissions: &'a [Submission]) -> Vec<Ver
         if let Some(first) = firsts.get(key) {
             return Verdict::SameAs(*first);
         }
-        match known_write(metadata, key) {
+        let known = known_write(metadata, key).or_else(|| ledger.known_write(metadata, key));
+        match known {
             Some(known) => Verdict::Known(known),
             None => {
                 firsts.insert(key, i);

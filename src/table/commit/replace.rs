@@ -69,7 +69,7 @@ impl Replacement {
                 added: BTreeMap::from([(spec, files.to_vec())]),
                 removed: Removed::Everything,
                 operation: Operation::Overwrite,
-                summary: HashMap::new(),
+                ..Change::default()
             })
         });
         let id = committed.await?.snapshot_id;

@@ -20,8 +20,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::model::TableName;
 
+mod merging;
 mod removal;
 
+pub use merging::{ManifestCount, Merging, count_manifests};
 pub use removal::Removed;
 
 /// What a snapshot changes.
@@ -32,6 +34,8 @@ pub(super) struct Contents<'a> {
     pub(super) added: &'a BTreeMap<i32, Vec<DataFile>>,
     /// Files that go.
     pub(super) removed: &'a Removed,
+    /// What becomes of manifests whose files stay.
+    pub(super) merging: Merging,
     /// What readers may conclude from it.
     pub(super) operation: Operation,
     /// Properties of the summary beside the counts.
@@ -46,7 +50,8 @@ pub(super) struct Made {
     pub(super) paths: Vec<String>,
 }
 
-/// The snapshot that follows the current one of `base`.
+/// The snapshot that follows the current one of `base`; `None` if manifests were all that it was about and none can be
+/// merged.
 ///
 /// # Errors
 /// [`Error::CommitConflict`] if a file to be removed is not there as it was read; storage failures.
@@ -54,7 +59,7 @@ pub(super) async fn snapshot(
     name: &TableName,
     base: &Table,
     contents: Contents<'_>,
-) -> Result<Made> {
+) -> Result<Option<Made>> {
     let (mut low, high) = Uuid::new_v4().as_u64_pair();
     low ^= high;
     let snapshot = Manifests {
@@ -62,6 +67,7 @@ pub(super) async fn snapshot(
         id: i64::try_from(low >> 1).expect("63 bits fit"),
         commit: Uuid::new_v4(),
         made: 0,
+        replaced: 0,
         listed: Vec::new(),
         counts: SnapshotSummaryCollector::default(),
     };
@@ -74,25 +80,30 @@ struct Manifests<'a> {
     commit: Uuid,
     /// Manifests written so far.
     made: usize,
+    /// Manifests of the base that were written anew.
+    replaced: usize,
     /// Manifests of the snapshot.
     listed: Vec<ManifestFile>,
     counts: SnapshotSummaryCollector,
 }
 
 impl Manifests<'_> {
-    async fn write(mut self, name: &TableName, contents: Contents<'_>) -> Result<Made> {
+    async fn write(mut self, name: &TableName, contents: Contents<'_>) -> Result<Option<Made>> {
         let base = self.base.metadata();
         match contents.removed {
-            Removed::Nothing => self.listed.extend(self.current().await?),
+            Removed::Nothing => self.carry_over(contents.merging).await?,
             Removed::Everything => self.remove_all().await?,
             Removed::Files { paths, read_at } => {
-                if !self.remove(paths, *read_at).await? {
+                if !self.remove(name, paths, *read_at).await? {
                     return Err(conflict(name));
                 }
             }
         }
         for (spec, files) in contents.added {
             self.add(contents.staged, *spec, files).await?;
+        }
+        if contents.merging == Merging::All && self.made == 0 {
+            return Ok(None);
         }
         let list = self.path(&format!("snap-{}-0-{}", self.id, self.commit));
         let new = self
@@ -121,7 +132,7 @@ impl Manifests<'_> {
                 .build(),
             None => snapshot.build(),
         };
-        Ok(Made { snapshot, paths })
+        Ok(Some(Made { snapshot, paths }))
     }
 
     async fn add(&mut self, staged: &TableMetadata, spec: i32, files: &[DataFile]) -> Result<()> {
@@ -148,14 +159,7 @@ impl Manifests<'_> {
 
     /// Manifests of the current snapshot that have live files.
     async fn current(&self) -> Result<Vec<ManifestFile>> {
-        let Some(current) = self.base.metadata().current_snapshot() else {
-            return Ok(Vec::new());
-        };
-        let list = self.base.manifest_list_reader(current);
-        let list = list.load().await.map_err(failed)?;
-        let live =
-            |manifest: &ManifestFile| manifest.has_added_files() || manifest.has_existing_files();
-        Ok(list.consume_entries().into_iter().filter(live).collect())
+        live_manifests(self.base).await
     }
 
     fn writer(
@@ -226,6 +230,10 @@ impl Manifests<'_> {
         properties.extend(contents.summary.clone());
         properties.extend(counts);
         properties.extend(totals);
+        if self.replaced > 0 {
+            properties.insert("manifests-replaced".to_owned(), self.replaced.to_string());
+            properties.insert("manifests-created".to_owned(), self.made.to_string());
+        }
         Summary {
             operation: contents.operation.clone(),
             additional_properties: properties,
@@ -235,6 +243,18 @@ impl Manifests<'_> {
     fn path(&self, name: &str) -> String {
         format!("{}/metadata/{name}.avro", self.base.metadata().location())
     }
+}
+
+/// Manifests of the current snapshot that have live files.
+async fn live_manifests(table: &Table) -> Result<Vec<ManifestFile>> {
+    let Some(current) = table.metadata().current_snapshot() else {
+        return Ok(Vec::new());
+    };
+    let list = table.manifest_list_reader(current);
+    let list = list.load().await.map_err(failed)?;
+    let live =
+        |manifest: &ManifestFile| manifest.has_added_files() || manifest.has_existing_files();
+    Ok(list.consume_entries().into_iter().filter(live).collect())
 }
 
 fn failed(error: iceberg::Error) -> Error {

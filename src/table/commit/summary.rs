@@ -56,30 +56,42 @@ pub fn max_sequence(metadata: &TableMetadata) -> Option<i64> {
 }
 
 /// The current snapshot and those that it descends from, newest first, as far as they are known.
-fn history(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
+pub(super) fn history(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
     let parent = |snapshot: &&SnapshotRef| metadata.snapshot_by_id(snapshot.parent_snapshot_id()?);
     let ancestors = std::iter::successors(metadata.current_snapshot(), parent);
     ancestors.take(metadata.snapshots().len())
 }
 
-/// The write of an idempotency key, if a snapshot that is still known and part of the table's history has it.
-pub fn known_write(metadata: &TableMetadata, key: &str) -> Option<KnownWrite> {
+/// Whether the current snapshot is this one or descends from it, as far as is known.
+pub fn descends_from(metadata: &TableMetadata, snapshot_id: i64) -> bool {
+    history(metadata).any(|snapshot| snapshot.snapshot_id() == snapshot_id)
+}
+
+/// The write of an idempotency key, if a snapshot that is still known and part of the table's history has it. The ledger
+/// knows those of other snapshots.
+pub(super) fn known_write(metadata: &TableMetadata, key: &str) -> Option<KnownWrite> {
     let quoted = serde_json::to_string(key).ok()?;
     history(metadata).find_map(|snapshot| {
-        let keys = snapshot
-            .summary()
-            .additional_properties
-            .get(IDEMPOTENCY_KEYS)?;
-        let keys: BTreeMap<String, u64> = match keys.contains(&quoted) {
-            true => serde_json::from_str(keys).ok()?,
-            false => return None,
-        };
+        if !keys(snapshot)?.contains(&quoted) {
+            return None;
+        }
         Some(KnownWrite {
             snapshot_id: snapshot.snapshot_id(),
             sequence_number: snapshot.sequence_number(),
-            rows: *keys.get(key)?,
+            rows: *writes(snapshot).get(key)?,
         })
     })
+}
+
+/// The idempotency keys of a snapshot's writes, with the rows of each.
+pub(super) fn writes(snapshot: &SnapshotRef) -> BTreeMap<String, u64> {
+    let keys = keys(snapshot).and_then(|keys| serde_json::from_str(keys).ok());
+    keys.unwrap_or_default()
+}
+
+fn keys(snapshot: &SnapshotRef) -> Option<&String> {
+    let properties = &snapshot.summary().additional_properties;
+    properties.get(IDEMPOTENCY_KEYS)
 }
 
 /// The properties of a snapshot that holds writes of these keys.

@@ -7,9 +7,9 @@ use iceberg::table::Table;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::Attempt;
 use crate::catalog::commit::delete_quietly;
 use crate::error::Result;
-use crate::table::commit::left_nothing;
 
 /// See the module's text: dropped, the files are deleted.
 #[derive(Debug)]
@@ -17,15 +17,25 @@ pub struct NewFiles {
     files: Vec<DataFile>,
     io: FileIO,
     runtime: Handle,
+    attempt: Attempt,
+    /// Writes of the attempt that the files are of.
+    writes: usize,
 }
 
 impl NewFiles {
-    /// None yet. Must be called within a tokio runtime.
+    /// None yet, and of no attempt that is noted. Must be called within a tokio runtime.
     pub fn none(table: &Table) -> Self {
+        Self::of(&Attempt::unnoted(), table)
+    }
+
+    /// None yet of an attempt. Must be called within a tokio runtime.
+    pub fn of(attempt: &Attempt, table: &Table) -> Self {
         Self {
             files: Vec::new(),
             io: table.file_io().clone(),
             runtime: Handle::current(),
+            attempt: attempt.clone(),
+            writes: 0,
         }
     }
 
@@ -33,13 +43,33 @@ impl NewFiles {
         self.files.extend(files);
     }
 
-    /// Takes others in.
+    /// All files of a write are here.
+    pub(super) fn whole(mut self) -> Self {
+        self.writes += 1;
+        self
+    }
+
+    /// Takes others of the same attempt in.
     pub fn add(&mut self, others: Self) {
+        if others.attempt.is(&self.attempt) {
+            self.writes += others.writes;
+        }
         self.files.extend(others.keep());
     }
 
-    /// The files, for a commit: from here on they stay unless [`discard`] is told otherwise.
+    /// Rows in them.
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(DataFile::record_count).sum()
+    }
+
+    /// The attempt that they are of.
+    pub fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// The files, for a commit: from here on they stay unless their attempt is told otherwise.
     pub fn keep(mut self) -> Vec<DataFile> {
+        self.writes = 0;
         std::mem::take(&mut self.files)
     }
 
@@ -51,33 +81,41 @@ impl NewFiles {
 
     fn deletion(&mut self) -> JoinHandle<()> {
         let (io, paths) = (self.io.clone(), paths(&std::mem::take(&mut self.files)));
-        self.runtime
-            .spawn(async move { delete_quietly(&io, &paths).await })
+        let (attempt, writes) = (self.attempt.clone(), std::mem::take(&mut self.writes));
+        self.runtime.spawn(async move {
+            if delete_quietly(&io, &paths).await {
+                attempt.writes_gone(writes);
+            }
+        })
     }
 }
 
 impl Drop for NewFiles {
     fn drop(&mut self) {
-        if !self.files.is_empty() {
+        if !self.files.is_empty() || self.writes > 0 {
             self.deletion();
         }
     }
 }
 
-/// What a commit of files came to; they go where it is certain that no snapshot has them.
+/// [`Attempt::settle`] for files of no attempt that is noted.
 ///
 /// # Errors
 /// Those of the commit.
-pub async fn settle<T>(table: &Table, files: &[DataFile], committed: Result<T>) -> Result<T> {
-    if committed.as_ref().is_err_and(left_nothing) {
-        discard(table, files).await;
-    }
-    committed
+pub async fn settle<T: Send + Sync>(
+    table: &Table,
+    files: &[DataFile],
+    committed: Result<T>,
+) -> Result<T> {
+    Attempt::unnoted().settle(table, files, committed).await
 }
 
-/// Deletes files that no commit was tried with, or none that can still succeed, as far as it goes.
-pub async fn discard<'a>(table: &Table, files: impl IntoIterator<Item = &'a DataFile>) {
-    delete_quietly(table.file_io(), &paths(files)).await;
+/// Deletes files, as far as it goes; whether they are all gone.
+pub(super) async fn delete_files<'a>(
+    table: &Table,
+    files: impl IntoIterator<Item = &'a DataFile>,
+) -> bool {
+    delete_quietly(table.file_io(), &paths(files)).await
 }
 
 fn paths<'a>(files: impl IntoIterator<Item = &'a DataFile>) -> Vec<String> {

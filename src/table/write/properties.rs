@@ -6,6 +6,9 @@ use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
+use iceberg::spec::TableProperties;
+
+use super::FILE_BYTES;
 use crate::table::online::{CREATED_TIMESTAMP, ENTITY_KEY, EVENT_TIMESTAMP, WRITE_SEQUENCE};
 
 const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -50,6 +53,13 @@ impl FileStyle {
     }
 }
 
+/// Bytes that a data file of the table is rolled at.
+pub(crate) fn target_bytes(table: &HashMap<String, String>) -> usize {
+    let own = table.get(TableProperties::PROPERTY_WRITE_TARGET_FILE_SIZE_BYTES);
+    let own = own.and_then(|bytes| bytes.parse().ok());
+    own.filter(|bytes| *bytes > 0).unwrap_or(FILE_BYTES)
+}
+
 /// What the table's properties ask for; Snappy where they ask for nothing: pages are short, and setting zstd up for each takes
 /// longer than decoding it.
 fn compression(table: &HashMap<String, String>) -> Compression {
@@ -91,6 +101,17 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[rstest]
+    #[case(None, FILE_BYTES)]
+    #[case(Some("1048576"), 1_048_576)]
+    #[case(Some("0"), FILE_BYTES)]
+    #[case(Some("large"), FILE_BYTES)]
+    fn files_are_as_large_as_the_table_says(#[case] own: Option<&str>, #[case] expected: usize) {
+        let key = "write.target-file-size-bytes".to_owned();
+        let properties = own.map(|own| (key, own.to_owned())).into_iter().collect();
+        assert_eq!(target_bytes(&properties), expected);
+    }
 
     #[rstest]
     #[case(&[], Compression::SNAPPY)]

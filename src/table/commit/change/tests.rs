@@ -1,6 +1,6 @@
 //! Commits whose answer is lost.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use async_trait::async_trait;
@@ -90,10 +90,12 @@ async fn other(base: &Table) -> Snapshot {
         staged: base.metadata(),
         added: &change.added,
         removed: &change.removed,
+        merging: change.merging,
         operation: change.operation.clone(),
         summary: &change.summary,
     };
-    snapshot(&name, base, contents).await.unwrap().snapshot
+    let made = snapshot(&name, base, contents).await.unwrap();
+    made.unwrap().snapshot
 }
 
 async fn new_table(catalogs: &Catalogs, name: &TableName) -> Table {

@@ -39,15 +39,18 @@ impl Survivors {
         Self(record_counts.into_iter().map(empty).collect())
     }
 
-    fn keep(&mut self, row: RowAddress) {
+    /// Puts a row into the set; whether it was not there before.
+    fn keep(&mut self, row: RowAddress) -> bool {
         let (word, bit) = place(row);
         let file = self.0.get_mut(row.file() as usize);
-        if let Some(file) = file
-            && let Some(bits) = file.bits.get_mut(word)
-        {
-            file.count += u64::from(*bits & bit == 0);
-            *bits |= bit;
-        }
+        let Some(file) = file else { return false };
+        let Some(bits) = file.bits.get_mut(word) else {
+            return false;
+        };
+        let new = *bits & bit == 0;
+        file.count += u64::from(new);
+        *bits |= bit;
+        new
     }
 
     /// Whether the row is in the set.
@@ -69,12 +72,14 @@ fn place(row: RowAddress) -> (usize, u64) {
     (word, 1 << (row.row() % 64))
 }
 
-/// The latest row of each key of some buckets, among the rows seen so far.
+/// The latest row of each key of some buckets, among the rows seen so far; and rows that stay whether they are or not.
 #[derive(Debug)]
 pub(super) struct Latest {
     buckets: Range<u32>,
     of: u32,
     rows: HashMap<Box<[u8]>, (Rank, RowAddress)>,
+    /// Rows of this event time and later stay.
+    young_from_us: i64,
 }
 
 impl Latest {
@@ -84,10 +89,18 @@ impl Latest {
             buckets,
             of,
             rows: HashMap::new(),
+            young_from_us: i64::MAX,
         }
     }
 
-    /// Takes the deciding columns of rows, whose addresses `address` gives, in any order.
+    /// The same, where rows of this event time and later stay; the greatest time keeps none.
+    pub(super) fn keeping_from(mut self, young_from_us: i64) -> Self {
+        self.young_from_us = young_from_us;
+        self
+    }
+
+    /// Takes the deciding columns of rows, whose addresses `address` gives, in any order. Those that stay in any case are
+    /// put into `stay`.
     ///
     /// # Errors
     /// [`Error::Internal`] if a column is missing or of another type.
@@ -95,13 +108,18 @@ impl Latest {
         &mut self,
         batch: &RecordBatch,
         address: impl Fn(RowAddress) -> RowAddress,
+        stay: &mut Stay<'_>,
     ) -> Result<()> {
         let rows = Deciding::of(batch)?;
         let whole = self.buckets == (0..self.of);
         for row in 0..batch.num_rows() {
             let key = rows.keys.value(row);
             if whole || self.buckets.contains(&bucket_of(key, self.of)) {
-                self.offer(key, (rows.rank(row), address(rows.address(row))));
+                let (rank, address) = (rows.rank(row), address(rows.address(row)));
+                if self.young_from_us != i64::MAX && rank.event_us >= self.young_from_us {
+                    stay.take(key, rank, address);
+                }
+                self.offer(key, (rank, address));
             }
         }
         Ok(())
@@ -115,15 +133,27 @@ impl Latest {
             .or_insert(row);
     }
 
-    /// Puts the latest rows into `survivors` and shows each to `see`.
-    pub(super) fn settle(
-        self,
-        survivors: &mut Survivors,
-        mut see: impl FnMut(&[u8], Rank, RowAddress),
-    ) {
+    /// Puts the latest rows into `stay`.
+    pub(super) fn settle(self, stay: &mut Stay<'_>) {
         for (key, (rank, row)) in self.rows {
-            survivors.keep(row);
-            see(&key, rank, row);
+            stay.take(&key, rank, row);
+        }
+    }
+}
+
+/// Called with the key, the rank and the address of a row.
+type See<'a> = dyn FnMut(&[u8], Rank, RowAddress) + Send + 'a;
+
+/// Where rows that stay are put: each is shown to `see` once.
+pub(super) struct Stay<'a> {
+    pub(super) survivors: &'a mut Survivors,
+    pub(super) see: &'a mut See<'a>,
+}
+
+impl Stay<'_> {
+    fn take(&mut self, key: &[u8], rank: Rank, row: RowAddress) {
+        if self.survivors.keep(row) {
+            (self.see)(key, rank, row);
         }
     }
 }

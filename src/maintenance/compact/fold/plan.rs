@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::table::entity_key::bucket_of;
 use crate::table::files::FileEntry;
 use crate::table::online::{ENTITY_KEY, EVENT_TIMESTAMP};
-use crate::table::write::FILE_BYTES;
 
 const HOUR_US: i64 = 3_600_000_000;
 const MOST_FIELDS: usize = 2;
@@ -118,6 +117,15 @@ pub(super) struct Candidate {
     /// Rows that stay.
     pub(super) survivors: u64,
     pub(super) bytes: u64,
+    /// Whether delete files apply to it.
+    pub(super) deletes: bool,
+}
+
+/// How much is rewritten at a time, and how large a file becomes; compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    pub(super) group_bytes: u64,
+    pub(super) file_bytes: u64,
 }
 
 /// What is to be done. Nothing if no file goes.
@@ -142,11 +150,11 @@ pub(super) struct Group {
 
 /// Partitions stay as they are if they have as few files as their size allows, no row of them goes and none comes.
 /// `incoming` counts the surviving rows of loose files by the partition that they belong to; a group has about
-/// `group_bytes` of files and of rows that come.
+/// [`Sizes::group_bytes`] of files and of rows that come.
 pub(super) fn plan(
     files: &[Candidate],
     incoming: &BTreeMap<Partition, u64>,
-    group_bytes: u64,
+    sizes: Sizes,
 ) -> FoldPlan {
     let mut by_partition: BTreeMap<Partition, Vec<usize>> =
         incoming.keys().map(|key| (*key, Vec::new())).collect();
@@ -166,7 +174,7 @@ pub(super) fn plan(
     let mut bytes = 0;
     for (partition, indexes) in by_partition {
         let comes = incoming.get(&partition).copied().unwrap_or(0);
-        if comes == 0 && is_tidy(indexes.iter().map(|index| &files[*index])) {
+        if comes == 0 && is_tidy(indexes.iter().map(|index| &files[*index]), sizes.file_bytes) {
             continue;
         }
         plan.gone.extend(&indexes);
@@ -176,7 +184,7 @@ pub(super) fn plan(
         }
         let own: u64 = stay.iter().map(|index| files[*index].bytes).sum();
         let size = own + comes * row_bytes;
-        if plan.groups.is_empty() || bytes + size > group_bytes {
+        if plan.groups.is_empty() || bytes + size > sizes.group_bytes {
             plan.groups.push(Group::default());
             bytes = 0;
         }
@@ -190,12 +198,12 @@ pub(super) fn plan(
     plan
 }
 
-fn is_tidy<'a>(files: impl Iterator<Item = &'a Candidate>) -> bool {
+fn is_tidy<'a>(files: impl Iterator<Item = &'a Candidate>, file_bytes: u64) -> bool {
     let (mut count, mut bytes, mut losses) = (0, 0, 0);
     for file in files {
         count += 1;
         bytes += file.bytes;
-        losses += file.rows - file.survivors.min(file.rows);
+        losses += file.rows - file.survivors.min(file.rows) + u64::from(file.deletes);
     }
-    losses == 0 && count <= 1 + bytes / FILE_BYTES as u64
+    losses == 0 && count <= 1 + bytes / file_bytes.max(1)
 }

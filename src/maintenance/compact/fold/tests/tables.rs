@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
@@ -17,6 +18,7 @@ use rstest::rstest;
 use tempfile::TempDir;
 
 use crate::catalog::tests::local;
+use crate::clock::{Clock, ManualClock};
 use crate::error::Error;
 use crate::maintenance::{CompactReport, FoldLimits, Maintenance, Selection};
 use crate::model::{
@@ -262,6 +264,14 @@ impl Lab {
     }
 }
 
+fn limits(pass_rows: u64, group_bytes: u64) -> FoldLimits {
+    FoldLimits {
+        pass_rows,
+        group_bytes,
+        ..FoldLimits::default()
+    }
+}
+
 fn keys() -> Vec<KeyField> {
     vec![KeyField {
         name: "driver_id".to_owned(),
@@ -291,11 +301,11 @@ fn read(batch: &RecordBatch) -> Vec<Read> {
 
 #[rstest]
 #[case(PartitionStrategy::EntityHash, FoldLimits::default())]
-#[case(PartitionStrategy::EntityHash, FoldLimits { pass_rows: 70, group_bytes: 1 })]
+#[case(PartitionStrategy::EntityHash, limits(70, 1))]
 #[case(PartitionStrategy::Timestamp, FoldLimits::default())]
-#[case(PartitionStrategy::Timestamp, FoldLimits { pass_rows: 70, group_bytes: 1 })]
+#[case(PartitionStrategy::Timestamp, limits(70, 1))]
 #[case(PartitionStrategy::Hybrid, FoldLimits::default())]
-#[case(PartitionStrategy::Hybrid, FoldLimits { pass_rows: 1, group_bytes: 20_000 })]
+#[case(PartitionStrategy::Hybrid, limits(1, 20_000))]
 #[tokio::test]
 async fn only_the_latest_rows_stay_in_one_file_a_partition(
     #[case] strategy: PartitionStrategy,
@@ -344,6 +354,33 @@ async fn buckets_without_news_keep_their_files() {
     let report = lab.compact().await;
     assert_eq!((report.files_removed, report.files_added), (2, 1));
     assert_eq!(lab.rows(None).await, lab.latest());
+}
+
+#[tokio::test]
+async fn superseded_rows_stay_for_the_grace_period() {
+    let mut lab = Lab::new(PartitionStrategy::EntityHash).await;
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    let clock = Arc::new(ManualClock::new(UNIX_EPOCH + hours(62)));
+    let graced = FoldLimits {
+        grace: hours(10),
+        ..FoldLimits::default()
+    };
+    let maintenance = lab.maintenance.clone().with_limits(graced);
+    lab.maintenance = maintenance.with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    lab.fill().await;
+    lab.compact().await;
+    let young = |from: i64| {
+        let all = lab.written.iter().copied();
+        let young = all.filter(move |row| row.1 >= from * HOUR_US);
+        young.chain(lab.latest()).collect::<BTreeSet<Read>>()
+    };
+    let (kept, latest) = (young(52), lab.latest());
+    assert!(kept.len() > latest.len());
+    assert_eq!(lab.rows(None).await, kept);
+    assert_eq!(lab.compact().await.snapshot_id, None);
+    clock.advance(hours(20));
+    lab.compact().await;
+    assert_eq!(lab.rows(None).await, latest);
 }
 
 #[tokio::test]

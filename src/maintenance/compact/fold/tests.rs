@@ -6,14 +6,21 @@ use std::sync::Arc;
 use arrow::array::{BinaryArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt64Array};
 use proptest::prelude::*;
 
-use super::plan::{Candidate, FoldPlan, Partition, plan};
-use super::survivors::{Latest, Rank, Survivors};
+use super::plan::{Candidate, FoldPlan, Partition, Sizes, plan};
+use super::survivors::{Latest, Rank, Stay, Survivors};
 use crate::model::RowAddress;
 use crate::table::online::{CREATED_TIMESTAMP, ENTITY_KEY, EVENT_TIMESTAMP, WRITE_SEQUENCE};
 
 mod tables;
 
 const BUCKETS: u32 = 4;
+
+fn sizes(group_bytes: u64) -> Sizes {
+    Sizes {
+        group_bytes,
+        file_bytes: crate::table::write::FILE_BYTES as u64,
+    }
+}
 
 /// A row of a model: its key and what decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,11 +52,12 @@ fn files() -> impl Strategy<Value = Vec<(Option<u8>, Vec<Row>)>> {
     })
 }
 
-/// The slow and obvious way: a row stays if no other of its key is greater.
-fn oracle(files: &[(Option<u8>, Vec<Row>)]) -> BTreeSet<Row> {
+/// The slow and obvious way: a row stays if no other of its key is greater, or if it is not older than `young`.
+fn oracle(files: &[(Option<u8>, Vec<Row>)], young: i64) -> BTreeSet<Row> {
     let all = || files.iter().flat_map(|(_, rows)| rows);
+    let is_latest = |row: &Row| all().all(|it| it.key != row.key || it.rank <= row.rank);
     all()
-        .filter(|row| all().all(|other| other.key != row.key || other.rank <= row.rank))
+        .filter(|row| row.rank.event_us >= young || is_latest(row))
         .copied()
         .collect()
 }
@@ -82,17 +90,22 @@ fn batch(file: u32, rows: &[Row]) -> RecordBatch {
 }
 
 /// The rows that the fold's own code keeps, looking at `step` buckets at a time.
-fn kept(files: &[(Option<u8>, Vec<Row>)], step: u32) -> (Survivors, BTreeSet<Row>) {
+fn kept(files: &[(Option<u8>, Vec<Row>)], step: u32, young: i64) -> (Survivors, BTreeSet<Row>) {
     let mut survivors = Survivors::none_of(files.iter().map(|(_, rows)| rows.len() as u64));
     let mut seen = BTreeSet::new();
     for start in (0..BUCKETS).step_by(step as usize) {
-        let mut latest = Latest::new(start..BUCKETS.min(start + step), BUCKETS);
+        let latest = Latest::new(start..BUCKETS.min(start + step), BUCKETS);
+        let mut latest = latest.keeping_from(young);
+        let mut see = |key: &[u8], rank, _| assert!(seen.insert(Row { key: key[0], rank }));
+        let mut stay = Stay {
+            survivors: &mut survivors,
+            see: &mut see,
+        };
         for (index, (_, rows)) in files.iter().enumerate() {
-            latest.add(&batch(index as u32, rows), |row| row).unwrap();
+            let batch = batch(index as u32, rows);
+            latest.add(&batch, |row| row, &mut stay).unwrap();
         }
-        latest.settle(&mut survivors, |key, rank, _| {
-            assert!(seen.insert(Row { key: key[0], rank }));
-        });
+        latest.settle(&mut stay);
     }
     (survivors, seen)
 }
@@ -118,6 +131,7 @@ fn candidates(
         rows: rows.len() as u64,
         survivors: staying(rows),
         bytes: 10 * rows.len() as u64,
+        deletes: false,
     };
     (files.iter().map(candidate).collect(), incoming)
 }
@@ -159,11 +173,12 @@ fn all(files: &[(Option<u8>, Vec<Row>)]) -> Vec<Row> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// Whatever lies in which file and however many keys are looked at at a time.
+    /// Whatever lies in which file and however many keys are looked at at a time; 3 is later than all rows.
     #[test]
-    fn the_latest_row_of_each_key_stays(files in files(), step in 1..=BUCKETS) {
-        let (survivors, seen) = kept(&files, step);
-        let expected = oracle(&files);
+    fn the_latest_row_of_each_key_stays(files in files(), step in 1..=BUCKETS, young in 0..4i64) {
+        let young = if young == 3 { i64::MAX } else { young };
+        let (survivors, seen) = kept(&files, step, young);
+        let expected = oracle(&files, young);
         prop_assert_eq!(&seen, &expected);
         for (index, (_, rows)) in files.iter().enumerate() {
             let own = rows.iter().filter(|row| expected.contains(row)).count();
@@ -178,13 +193,13 @@ proptest! {
     /// After a fold exactly the latest rows are there, once each, and another one finds nothing to do.
     #[test]
     fn a_fold_keeps_all_that_stays_and_is_done_then(files in files(), group_bytes in 0..200u64) {
-        let stays = oracle(&files);
+        let stays = oracle(&files, i64::MAX);
         let (before, incoming) = candidates(&files, &stays);
-        let plan = plan(&before, &incoming, group_bytes);
+        let plan = plan(&before, &incoming, sizes(group_bytes));
         let after = follow(&files, &stays, &plan);
         prop_assert_eq!(all(&after), stays.iter().copied().collect::<Vec<_>>());
         let (again, incoming) = candidates(&after, &stays);
-        prop_assert_eq!(super::plan::plan(&again, &incoming, group_bytes), FoldPlan::default());
+        prop_assert_eq!(super::plan::plan(&again, &incoming, sizes(group_bytes)), FoldPlan::default());
     }
 }
 
@@ -195,6 +210,7 @@ fn tidy_partitions_stay_untouched() {
         rows,
         survivors,
         bytes: 100,
+        deletes: false,
     };
     let files = [
         file(Some(0), 5, 5),
@@ -206,7 +222,7 @@ fn tidy_partitions_stay_untouched() {
         file(None, 2, 0),
         file(Some(4), 5, 5),
     ];
-    let plan = plan(&files, &BTreeMap::from([([4, 0], 1)]), 1_000);
+    let plan = plan(&files, &BTreeMap::from([([4, 0], 1)]), sizes(1_000));
     assert_eq!(plan.gone, [1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(plan.loose, [5]);
     let partitions: Vec<_> = plan.groups.iter().map(|group| &group.partitions).collect();
@@ -221,10 +237,11 @@ fn a_partition_may_have_as_many_files_as_its_size_needs() {
         rows: 5,
         survivors: 5,
         bytes,
+        deletes: false,
     };
     let most = crate::table::write::FILE_BYTES as u64;
     let tidy = [large(most), large(most + 7), large(3)];
-    assert_eq!(plan(&tidy, &BTreeMap::new(), 1), FoldPlan::default());
+    assert_eq!(plan(&tidy, &BTreeMap::new(), sizes(1)), FoldPlan::default());
     let untidy = [large(most), large(4), large(3)];
-    assert_eq!(plan(&untidy, &BTreeMap::new(), 1).gone, [0, 1, 2]);
+    assert_eq!(plan(&untidy, &BTreeMap::new(), sizes(1)).gone, [0, 1, 2]);
 }

@@ -11,7 +11,7 @@ use iceberg::table::Table;
 use indicatif::ProgressBar;
 
 use super::plan::{Candidate, FoldPlan, Group, Layout, Partition};
-use super::survivors::{Deciding, Latest, Survivors};
+use super::survivors::{Deciding, Latest, Rank, Stay, Survivors};
 use crate::error::{Error, Result};
 use crate::model::RowAddress;
 use crate::table::files::FileEntry;
@@ -31,6 +31,7 @@ pub(super) struct Fold<'a> {
     pub(super) layout: Layout,
     pub(super) buckets: u32,
     pub(super) pass_rows: u64,
+    young_from_us: i64,
     cache: Arc<FileCache>,
 }
 
@@ -47,6 +48,7 @@ impl<'a> Fold<'a> {
         pinned: &'a PinnedTable,
         buckets: u32,
         pass_rows: u64,
+        young_from_us: i64,
     ) -> Result<Self> {
         Ok(Self {
             table,
@@ -54,6 +56,7 @@ impl<'a> Fold<'a> {
             layout: Layout::of(&pinned.name().to_string(), table.metadata())?,
             buckets,
             pass_rows,
+            young_from_us,
             cache: Arc::new(FileCache::footers_only(FOOTER_BYTES)),
         })
     }
@@ -83,14 +86,18 @@ impl<'a> Fold<'a> {
                         .may_hold(partitions[*index], &(start..end), self.buckets)
                 })
                 .collect();
-            let mut latest = Latest::new(start..end, self.buckets);
-            self.look(&some, &mut latest, progress).await?;
-            latest.settle(&mut survivors, |key, rank, row| {
+            let latest = Latest::new(start..end, self.buckets).keeping_from(self.young_from_us);
+            let mut see = |key: &[u8], rank: Rank, row: RowAddress| {
                 if partitions[row.file() as usize].is_none() {
                     let partition = self.layout.of_row(key, rank.event_us);
                     *incoming.entry(partition).or_default() += 1;
                 }
-            });
+            };
+            let stay = Stay {
+                survivors: &mut survivors,
+                see: &mut see,
+            };
+            self.look(&some, latest, stay, progress).await?;
         }
         let files = files.iter().zip(partitions).enumerate();
         let files = files.map(|(index, (file, partition))| Candidate {
@@ -98,6 +105,7 @@ impl<'a> Fold<'a> {
             rows: file.record_count,
             survivors: survivors.count(index),
             bytes: file.size_bytes,
+            deletes: !file.deletes.is_empty(),
         });
         Ok(Survey {
             files: files.collect(),
@@ -106,10 +114,12 @@ impl<'a> Fold<'a> {
         })
     }
 
+    /// Puts the rows of some buckets that stay into `stay`.
     async fn look(
         &self,
         files: &[usize],
-        latest: &mut Latest,
+        mut latest: Latest,
+        mut stay: Stay<'_>,
         progress: &ProgressBar,
     ) -> Result<()> {
         let narrow = [
@@ -123,9 +133,10 @@ impl<'a> Fold<'a> {
         let units = scan.partitions(1).into_iter().flatten().collect();
         let mut batches = scan.read(units, BATCH_ROWS);
         while let Some(batch) = batches.try_next().await? {
-            latest.add(&batch, |row| whole(files, row))?;
+            latest.add(&batch, |row| whole(files, row), &mut stay)?;
             progress.inc(batch.num_rows() as u64);
         }
+        latest.settle(&mut stay);
         Ok(())
     }
 
