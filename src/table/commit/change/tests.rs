@@ -156,7 +156,10 @@ async fn a_commit_whose_answer_was_lost_is_there_once() {
         let committed = attempt.unwrap().expect("nobody else was first");
         let id = committed.snapshot_id.unwrap();
         assert!(committed.table.metadata().snapshot_by_id(id).is_some());
-        assert_eq!((committed.sequence_number, snapshots, lists), (1, 1, 1));
+        assert_eq!(
+            (committed.sequence_number, snapshots, lists),
+            (1, 1, 1)
+        );
     }
 }
 
