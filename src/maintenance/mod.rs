@@ -4,6 +4,8 @@ mod command;
 mod compact;
 mod expire;
 mod gc;
+#[cfg(test)]
+mod lab;
 mod lease;
 mod manifests;
 mod schedule;

@@ -50,7 +50,8 @@ impl Maintenance {
     /// are Iceberg tables and exist, and those that are named.
     ///
     /// # Errors
-    /// [`Error::FeatureViewNotFound`] for a view that has no table; [`Error::CatalogUnavailable`].
+    /// [`Error::FeatureViewNotFound`]; [`Error::Unsupported`] for a view that has no Iceberg table;
+    /// [`Error::CatalogUnavailable`].
     pub async fn select(
         &self,
         layout: &OnlineLayout,
@@ -65,7 +66,7 @@ impl Maintenance {
             .online_tables(&layout.catalog, &layout.namespace)
             .await?;
         let sources = sources(definitions, meant);
-        check_views(meant, &online, &sources)?;
+        check_views(definitions, meant, &online, &sources)?;
         let online = online.into_iter().filter(|(_, it)| meant.has_online(it));
         chosen.extend(online.map(|(name, _)| name));
         let sources: BTreeSet<TableName> = sources.into_iter().map(|(_, name)| name).collect();
@@ -126,6 +127,7 @@ fn sources(definitions: Option<&Registry>, meant: &Selection) -> Vec<(String, Ta
 
 /// Refuses a view that has neither.
 fn check_views(
+    definitions: Option<&Registry>,
     meant: &Selection,
     online: &[(TableName, OnlineProperties)],
     sources: &[(String, TableName)],
@@ -141,8 +143,15 @@ fn check_views(
     let Some(view) = meant.feature_views.iter().find(is_missing) else {
         return Ok(());
     };
+    if definitions.is_some_and(|it| it.feature_view(view).is_ok()) {
+        let what = format!(
+            "maintenance of feature view `{view}`, which has no online table and no Iceberg table as batch source,"
+        );
+        return Err(Error::Unsupported { what });
+    }
     let known = online.iter().map(|(_, it)| it.view.view.as_str());
-    let known = known.chain(sources.iter().map(|(name, _)| name.as_str()));
+    let defined = definitions.into_iter().flat_map(Registry::feature_views);
+    let known = known.chain(defined.map(|view| view.name.as_str()));
     Err(Error::FeatureViewNotFound {
         view: view.clone(),
         nearest: nearest(view, known),

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::catalog::tests::local;
 use crate::clock::{Clock, ManualClock};
+use crate::config::OnlineConfig;
 use crate::error::Error;
 use crate::maintenance::{CompactReport, FoldLimits, Maintenance, Selection};
 use crate::model::{
@@ -437,17 +438,14 @@ async fn writes_and_folds_at_the_same_time_lose_nothing() {
 #[tokio::test]
 async fn tables_are_chosen_by_project_and_view() {
     let lab = Lab::new(PartitionStrategy::EntityHash).await;
+    let layout = OnlineLayout::new(&OnlineConfig::default());
     let find = async |project: Option<&str>, views: &[&str]| {
         let meant = Selection {
             project: project.map(str::to_owned),
             feature_views: views.iter().map(ToString::to_string).collect(),
+            ..Selection::default()
         };
-        let namespace = ["online".to_owned()];
-        let found = lab
-            .maintenance
-            .online_tables("default", &namespace, &meant)
-            .await;
-        found.map(|tables| tables.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
+        lab.maintenance.select(&layout, None, &meant).await
     };
     let all = vec![lab.name.clone()];
     assert_eq!(find(None, &[]).await.unwrap(), all);
@@ -459,8 +457,7 @@ async fn tables_are_chosen_by_project_and_view() {
         error,
         "feature view `stat` not found; did you mean `stats`?"
     );
-    let (elsewhere, all) = (["n".to_owned()], Selection::default());
-    let none = lab.maintenance.online_tables("default", &elsewhere, &all);
+    let none = lab.maintenance.online_tables("default", &["n".to_owned()]);
     assert_eq!(none.await.unwrap(), []);
 }
 
