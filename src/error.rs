@@ -357,8 +357,8 @@ pub enum Error {
         /// Why, without secrets.
         message: String,
     },
-    /// A store does not answer.
-    #[error("storage is unavailable while reading `{path}`: {message}")]
+    /// A store does not answer, or takes no more.
+    #[error("storage is unavailable at `{path}`: {message}")]
     StorageUnavailable {
         /// Location that was accessed.
         path: String,

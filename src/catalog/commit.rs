@@ -17,10 +17,24 @@ use crate::error::{Error, Result};
 pub enum Outcome {
     /// The table has the new state, which is this.
     Committed(Box<Table>),
-    /// Somebody else changed the table first; nothing happened.
-    Conflict,
+    /// The catalog refused, because the table was not as it was read any more. That may be the doing of this very commit,
+    /// where something in between has sent it twice.
+    Conflict {
+        /// The metadata file that was written for it, which nobody has deleted.
+        wrote: Option<String>,
+    },
     /// The connection broke: it may have happened, now or later.
-    Unknown(String),
+    Unknown {
+        /// Why, without secrets.
+        cause: String,
+        /// The metadata file that was written for it.
+        wrote: Option<String>,
+    },
+}
+
+impl Outcome {
+    /// Known before anything was sent.
+    pub(super) const CONFLICT: Self = Self::Conflict { wrote: None };
 }
 
 /// Changes tables of one catalog if they are still as they were read.

@@ -66,7 +66,7 @@ impl TableCommitter for SqlCommitter {
             .iter()
             .any(|requirement| requirement.check(Some(base.metadata())).is_err())
         {
-            return Ok(Outcome::Conflict);
+            return Ok(Outcome::CONFLICT);
         }
         let old = base
             .metadata_location_result()
@@ -80,7 +80,7 @@ impl TableCommitter for SqlCommitter {
         let new = new.to_string();
         let committed = with_metadata(base, metadata, Some(&new))?;
         let outcome = self.swap(base.identifier(), old, &new, committed).await;
-        if matches!(outcome, Ok(Outcome::Conflict) | Err(_)) {
+        if outcome.is_err() {
             delete_quietly(base.file_io(), std::slice::from_ref(&new)).await;
         }
         outcome
@@ -123,6 +123,7 @@ impl SqlCommitter {
     ) -> Result<Outcome> {
         let connection = self.pool.acquire().await;
         let mut connection = connection.map_err(|error| self.unavailable(&error))?;
+        let wrote = Some(new.to_owned());
         let swapped = sqlx::query(SWAP)
             .bind(new)
             .bind(old)
@@ -133,10 +134,14 @@ impl SqlCommitter {
             .await;
         match swapped {
             Ok(done) if done.rows_affected() == 1 => Ok(Outcome::Committed(Box::new(committed))),
-            Ok(_) => Ok(Outcome::Conflict),
-            // The database answered that it did not do it.
-            Err(error @ sqlx::Error::Database(_)) => Err(self.unavailable(&error)),
-            Err(error) => Ok(Outcome::Unknown(error.to_string())),
+            Ok(_) => Ok(Outcome::Conflict { wrote }),
+            Err(sqlx::Error::Database(error)) if is_refusal(error.code().as_deref()) => {
+                Err(self.unavailable(&sqlx::Error::Database(error)))
+            }
+            Err(error) => Ok(Outcome::Unknown {
+                cause: error.to_string(),
+                wrote,
+            }),
         }
     }
 
@@ -157,4 +162,34 @@ impl SqlCommitter {
 /// A namespace as rows of the catalog have it.
 fn stored(namespace: &NamespaceIdent) -> String {
     namespace.join(".")
+}
+
+/// Whether a database that fails with this code certainly did nothing. Others, such as those of a connection that was ended,
+/// also come from poolers in between, when they have lost the answer.
+fn is_refusal(code: Option<&str>) -> bool {
+    /// Unsupported, bad data, constraints, read-only, permissions, deadlocks, syntax, no room.
+    const POSTGRES_CLASSES: [&str; 8] = ["0A", "22", "23", "25", "28", "40", "42", "53"];
+    /// Busy, locked, read-only, full, constraints.
+    const SQLITE: [u32; 5] = [5, 6, 8, 13, 19];
+    let Some(code) = code else { return false };
+    match code.split_at_checked(2) {
+        Some((class, rest)) if rest.len() == 3 => POSTGRES_CLASSES.contains(&class),
+        _ => code
+            .parse::<u32>()
+            .is_ok_and(|code| SQLITE.contains(&(code & 0xff))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_is_no_refusal() {
+        let refused = ["42501", "40001", "25006", "5", "517", "13"];
+        let unclear = ["08P01", "08006", "57P01", "XX000", "10", "1"];
+        assert!(refused.iter().all(|code| is_refusal(Some(code))));
+        assert!(!unclear.iter().any(|code| is_refusal(Some(code))));
+        assert!(!is_refusal(None));
+    }
 }

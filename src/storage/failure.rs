@@ -1,6 +1,7 @@
 //! Failures of object stores in words: where, and without the answer itself, which may repeat what was sent.
 
 use std::error::Error as StdError;
+use std::io;
 
 use object_store::Error;
 
@@ -19,21 +20,43 @@ pub fn told(error: &Error) -> String {
     format!("the store answered {}", status.trim())
 }
 
-/// The file and the store's failure, if a store that cannot be used is what failed.
+/// The file and the store's failure, if a store that cannot be used is what failed; a full disk is one.
 pub fn outage(error: &iceberg::Error) -> Option<(String, String)> {
     let mut file = String::new();
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<iceberg::Error>() {
-            let last = error.message().rsplit(' ').next();
-            file = last.unwrap_or_default().to_owned();
+            file = file_of(error.message()).to_owned();
         }
         if let Some(error) = error.downcast_ref::<Error>() {
             return is_outage(error).then(|| (file, told(error)));
         }
+        if let Some(error) = error.downcast_ref::<io::Error>().filter(is_full) {
+            return Some((file, error.to_string()));
+        }
         next = error.source();
     }
     None
+}
+
+/// The location in `Failed to write file LOCATION: cause`.
+fn file_of(message: &str) -> &str {
+    let message = message.rsplit_once(": ").map_or(message, |(told, _)| told);
+    let slash = message.find('/').unwrap_or_default();
+    let (before, _) = message.split_at(slash);
+    let start = before.rfind(' ').map_or(0, |space| space + 1);
+    message.split_at(start).1
+}
+
+/// Whether the disk takes no more, for now.
+fn is_full(error: &&io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge
+            | io::ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 fn is_outage(error: &Error) -> bool {
@@ -79,11 +102,26 @@ mod tests {
             (file.as_str(), message.as_str()),
             ("s3://b/k", "the store answered 400 Bad Request")
         );
-        let missing = iceberg::Error::new(ErrorKind::Unexpected, "Failed to read file k");
+        let missing = iceberg::Error::new(ErrorKind::Unexpected, "Failed to read file k/1");
         let missing = missing.with_source(Error::NotFound {
             path: "k".to_owned(),
             source: "gone".into(),
         });
         assert_eq!(outage(&missing), None);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_outage_and_a_bad_file_is_none() {
+        let failed = |kind: io::ErrorKind| {
+            let cause = io::Error::from(kind);
+            let message = format!("Failed to write file /data/a b/c.parquet: {cause}");
+            iceberg::Error::new(ErrorKind::DataInvalid, message).with_source(cause)
+        };
+        let (file, told) = outage(&failed(io::ErrorKind::StorageFull)).unwrap();
+        assert_eq!(
+            (file.as_str(), told.as_str()),
+            ("/data/a b/c.parquet", "no storage space")
+        );
+        assert_eq!(outage(&failed(io::ErrorKind::InvalidData)), None);
     }
 }

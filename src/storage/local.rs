@@ -43,7 +43,7 @@ pub(super) async fn reader(path: PathBuf) -> Result<Box<dyn FileRead>> {
 pub(super) async fn write(path: PathBuf, bytes: Bytes) -> Result<()> {
     blocking("write file", path, move |path| {
         create_folder_of(path)?;
-        fs::write(path, &bytes)
+        whole(path, fs::write(path, &bytes))
     })
     .await
 }
@@ -82,6 +82,11 @@ fn absent(deleted: io::Result<()>) -> io::Result<()> {
         io::ErrorKind::NotFound => Ok(()),
         _ => Err(error),
     })
+}
+
+/// A file that could not be written to its end goes: it would be in no snapshot and take room from others.
+fn whole(path: &Path, written: io::Result<()>) -> io::Result<()> {
+    written.inspect_err(|_| drop(fs::remove_file(path)))
 }
 
 fn create_folder_of(path: &Path) -> io::Result<()> {
@@ -129,14 +134,17 @@ impl FileRead for Opened {
 impl FileWrite for Opened {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         let file = Arc::clone(&self.file);
-        blocking("write file", self.path.clone(), move |_| {
-            (&*file).write_all(&bytes)
+        blocking("write file", self.path.clone(), move |path| {
+            whole(path, (&*file).write_all(&bytes))
         })
         .await
     }
 
     async fn close(&mut self) -> Result<()> {
         let file = Arc::clone(&self.file);
-        blocking("sync file", self.path.clone(), move |_| file.sync_all()).await
+        blocking("sync file", self.path.clone(), move |path| {
+            whole(path, file.sync_all())
+        })
+        .await
     }
 }

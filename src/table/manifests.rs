@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::files::{DeleteFile, DeleteKind, DeleteScope, FileEntry, FileIndex, ScopedDelete};
 use crate::error::{Error, Result};
 use crate::model::TableName;
+use crate::storage;
 
 /// The live entries of one manifest.
 #[derive(Debug, Default)]
@@ -137,13 +138,17 @@ async fn read_manifest(
     }
 }
 
-/// Storage back ends word their errors freely, so the store is asked whether the file is there at all.
+/// Storage back ends word their errors freely, so the store, unless it is down, is asked whether the file is there at all.
 async fn read_error(
     file_io: &FileIO,
     name: &TableName,
     path: &str,
     error: iceberg::Error,
 ) -> Error {
+    if let Some((_, message)) = storage::outage(&error) {
+        let path = path.to_owned();
+        return Error::StorageUnavailable { path, message };
+    }
     match file_io.exists(path).await {
         Ok(true) => Error::iceberg(format!("read `{path}` of table `{name}`"))(error),
         Ok(false) => Error::FileNotFound {

@@ -30,12 +30,21 @@ def ipc(frame: pa.Table) -> str:
     return base64.b64encode(sink.getvalue()).decode()
 
 
+# A connection of its own, that looks often for a server that was away.
+EAGER = [
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 100),
+]
+
+
 class Client:
     """One Flight connection, and the calls a user makes on it."""
 
-    def __init__(self, location: str) -> None:
-        """Connect to a server."""
-        self.flight = flight.connect(location)
+    def __init__(self, location: str, **options: Any) -> None:
+        """Connect to a server; `options` go to pyarrow."""
+        self.flight = flight.connect(location, **options)
 
     def upload(self, frame: pa.Table, max_chunksize: int | None = None) -> dict[str, Any]:
         """Stage an entity dataframe; return what the server says about it."""

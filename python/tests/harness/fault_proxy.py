@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -56,7 +57,28 @@ class Lose:
     """The service does what it is asked, and nobody hears of it."""
 
 
-Fault = Answer | Delay | Drop | Cut | Lose | None
+@dataclass(frozen=True)
+class Late:
+    """The connection is closed without an answer, and seconds later the service does what it was asked."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Slow:
+    """The service does what it is asked, and its answer comes seconds later."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Instead:
+    """The service does what it is asked, and something else is answered."""
+
+    answer: Answer
+
+
+Fault = Answer | Delay | Drop | Cut | Lose | Late | Slow | Instead | None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -69,10 +91,12 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(self.command, self.path, names, body)
         self.proxy.seen.append(request)
         fault = self.proxy.fault(request)
-        if isinstance(fault, Delay):
+        if isinstance(fault, Late):
+            self.connection.shutdown(socket.SHUT_RDWR)
+        if isinstance(fault, Delay | Late):
             self.proxy.mended.wait(fault.seconds)
         if isinstance(fault, Answer):
-            self.reply(fault.status, {"Content-Type": fault.content_type}, fault.body)
+            self.answer(fault)
         elif isinstance(fault, Drop):
             self.close_connection = True
         else:
@@ -94,10 +118,17 @@ class _Handler(BaseHTTPRequestHandler):
             return
         finally:
             upstream.close()
-        if isinstance(fault, Lose):
+        if isinstance(fault, Slow):
+            self.proxy.mended.wait(fault.seconds)
+        if isinstance(fault, Lose | Late):
             self.close_connection = True
+        elif isinstance(fault, Instead):
+            self.answer(fault.answer)
         else:
             self.reply(answer.status, dict(answer.getheaders()), body, isinstance(fault, Cut))
+
+    def answer(self, answer: Answer) -> None:
+        self.reply(answer.status, {"Content-Type": answer.content_type}, answer.body)
 
     def reply(self, status: int, headers: dict[str, str], body: bytes, cut: bool = False) -> None:
         self.send_response_only(status)

@@ -27,6 +27,8 @@ class Lab:
         self._server: Server | None = None
         self._client: Client | None = None
         self._sections: dict[str, dict[str, Any]] = {}
+        #: Options of the server's process, for Popen.
+        self.process: dict[str, Any] = {}
 
     def add(
         self, view: str, keys: list[str], *batches: pa.Table, write: dict[str, Any] | None = None, **options: Any
@@ -49,7 +51,7 @@ class Lab:
             **{name.replace("_", "."): values for name, values in sections.items()},
         }
         self._sections = sections
-        self._server = Server.serve(self.directory, config)
+        self._server = Server.serve(self.directory, config, **self.process)
         self._client = Client(self._server.location)
         return self
 
@@ -58,9 +60,18 @@ class Lab:
         self.stop()
         return self.start(**self._sections)
 
+    def crash(self) -> None:
+        """Kill the server and start it again over the same data, at the same port; clients are left to themselves."""
+        self.server.crash()
+        self._server = self.server.start_again()
+
+    def command(self, *arguments: str) -> list[str]:
+        """A command of the binary with the lab's configuration."""
+        return [str(binary()), *arguments, "--config", str(self.directory / "murre.toml")]
+
     def run(self, *arguments: str) -> str:
         """Run a command of the binary with the lab's configuration, beside the server; what it prints."""
-        command = [binary(), *arguments, "--config", self.directory / "murre.toml"]
+        command = self.command(*arguments)
         done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{arguments} ended with {done.returncode}:\n{done.stderr}")

@@ -74,6 +74,11 @@ class Process:
             self.process.wait()
             raise RuntimeError(f"{self.name} did not stop within {STOP_SECONDS} s:\n{self.log()}") from None
 
+    def crash(self) -> None:
+        """End the program as a machine does that loses its power."""
+        self.process.kill()
+        self.process.wait(STOP_SECONDS)
+
     def stop_session(self) -> None:
         """End a program that was started with `start_new_session`, and the programs that it started."""
         if self.is_running():

@@ -34,6 +34,7 @@ class Server(Process):
 
     def __init__(self, directory: Path, port: int, arguments: list[str], **options: Any) -> None:
         """Start the binary with `arguments` in `directory`; `options` go to Popen."""
+        self.directory, self.arguments, self.options = directory, arguments, options
         super().__init__([binary(), *arguments], port, directory / "server.log", cwd=directory, **options)
 
     @classmethod
@@ -46,6 +47,12 @@ class Server(Process):
         path = directory / "murre.toml"
         path.write_text("\n".join(to_section(f"[{name}]", values) for name, values in config.items()))
         server = cls(directory, port, ["serve", "--config", str(path)], **options)
+        server.wait_until_ready(START_SECONDS)
+        return server
+
+    def start_again(self) -> Server:
+        """Start the same once more, at the same port, after it has ended."""
+        server = Server(self.directory, self.port, self.arguments, **self.options)
         server.wait_until_ready(START_SECONDS)
         return server
 

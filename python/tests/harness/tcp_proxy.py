@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
+from contextlib import suppress
 
-from harness.fault_proxy import Delay, Drop, Proxy, Request
+from harness.fault_proxy import Answer, Delay, Drop, Fault, Late, Proxy, Request
 
 CHUNK_BYTES = 65_536
-# Faults see no requests here, only that bytes come.
-BYTES = Request("", "", {}, b"")
+# Faults see no requests here, but the bytes that come: which way they go, and over which connection.
+ASKED, ANSWERED = "ASKED", "ANSWERED"
 
 
 class _Handler(socketserver.BaseRequestHandler):
@@ -18,24 +19,37 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         with socket.create_connection(("127.0.0.1", self.proxy.upstream)) as upstream:
-            back = threading.Thread(target=self.pump, args=(upstream, self.request), daemon=True)
+            back = threading.Thread(target=self.pump, args=(upstream, self.request, ANSWERED), daemon=True)
             back.start()
-            self.pump(self.request, upstream)
+            self.pump(self.request, upstream, ASKED)
             back.join()
 
-    def pump(self, source: socket.socket, target: socket.socket) -> None:
+    def pump(self, source: socket.socket, target: socket.socket, way: str) -> None:
         try:
             while chunk := source.recv(CHUNK_BYTES):
-                fault = self.proxy.fault(BYTES)
-                if isinstance(fault, Delay):
-                    self.proxy.mended.wait(fault.seconds)
-                if isinstance(fault, Drop):
+                fault = self.proxy.fault(Request(way, str(self.client_address[1]), {}, chunk))
+                if not self.passes(fault, source):
                     break
-                target.sendall(chunk)
+                target.sendall(fault.body if isinstance(fault, Answer) else chunk)
+                if isinstance(fault, Answer | Late):
+                    break
         except OSError:
             pass  # Either end has gone, and so does the other.
         for end in (source, target):
-            end.close()
+            hang_up(end)
+
+    def passes(self, fault: Fault, source: socket.socket) -> bool:
+        if isinstance(fault, Late):
+            hang_up(source)
+        if isinstance(fault, Delay | Late):
+            self.proxy.mended.wait(fault.seconds)
+        return not isinstance(fault, Drop)
+
+
+def hang_up(end: socket.socket) -> None:
+    """Say that nothing more comes and nothing more is read, also to a thread that is reading."""
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
 
 
 class TcpProxy(Proxy):

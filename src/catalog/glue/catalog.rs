@@ -186,8 +186,8 @@ impl Catalog for GlueCatalog {
         let outcome = committer.commit(&base, requirements, updates).await;
         match outcome.map_err(into_iceberg)? {
             Outcome::Committed(table) => Ok(*table),
-            Outcome::Conflict => Err(about(base.identifier())(Failure::Conflict)),
-            Outcome::Unknown(message) => Err(unavailable(message)),
+            Outcome::Conflict { .. } => Err(about(base.identifier())(Failure::Conflict)),
+            Outcome::Unknown { cause, .. } => Err(unavailable(cause)),
         }
     }
 }

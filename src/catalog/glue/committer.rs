@@ -39,10 +39,10 @@ impl TableCommitter for GlueCommitter {
     ) -> Result<Outcome> {
         let holds = |one: &TableRequirement| one.check(Some(base.metadata())).is_ok();
         if !requirements.iter().all(holds) {
-            return Ok(Outcome::Conflict);
+            return Ok(Outcome::CONFLICT);
         }
         let Some(next) = self.stage(base, updates).await? else {
-            return Ok(Outcome::Conflict);
+            return Ok(Outcome::CONFLICT);
         };
         let written = next
             .table
@@ -53,7 +53,7 @@ impl TableCommitter for GlueCommitter {
             .map_err(Error::iceberg("write table metadata"))?;
         let file = next.location.to_string();
         let outcome = self.swap(next).await;
-        if matches!(outcome, Ok(Outcome::Conflict) | Err(_)) {
+        if outcome.is_err() {
             delete_quietly(base.file_io(), &[file]).await;
         }
         outcome
@@ -108,10 +108,11 @@ impl GlueCommitter {
     async fn swap(&self, next: Staged) -> Result<Outcome> {
         let table = next.table.identifier();
         let database = self.database(table)?;
+        let wrote = Some(next.location.to_string());
         match self.0.update(database, &next.version, next.input).await {
             Ok(()) => Ok(Outcome::Committed(Box::new(next.table))),
-            Err(Failure::Conflict) => Ok(Outcome::Conflict),
-            Err(Failure::Unknown(message)) => Ok(Outcome::Unknown(message)),
+            Err(Failure::Conflict) => Ok(Outcome::Conflict { wrote }),
+            Err(Failure::Unknown(cause)) => Ok(Outcome::Unknown { cause, wrote }),
             Err(failure) => Err(self.failed(table, about(table)(failure))),
         }
     }

@@ -33,7 +33,7 @@ impl TableCommitter for RestCommitter {
     ) -> Result<Outcome> {
         let holds = |one: &TableRequirement| one.check(Some(base.metadata())).is_ok();
         if !requirements.iter().all(holds) {
-            return Ok(Outcome::Conflict);
+            return Ok(Outcome::CONFLICT);
         }
         requirements.extend(unchanged(base));
         let table = base.identifier();
@@ -48,8 +48,11 @@ impl TableCommitter for RestCommitter {
                 done.metadata,
                 Some(&done.metadata_location),
             )?))),
-            Err(failure) if failure.status() == Some(StatusCode::CONFLICT) => Ok(Outcome::Conflict),
-            Err(failure) if failure.is_unknown() => Ok(Outcome::Unknown(failure.message())),
+            Err(failure) if failure.status() == Some(StatusCode::CONFLICT) => Ok(Outcome::CONFLICT),
+            Err(failure) if failure.is_unknown() => Ok(Outcome::Unknown {
+                cause: failure.message(),
+                wrote: None,
+            }),
             Err(failure) => Err(self.failed(failure, table)),
         }
     }

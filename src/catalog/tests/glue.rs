@@ -195,11 +195,17 @@ async fn a_table_that_others_changed_is_a_conflict_and_leaves_no_file() {
     let (lab, made) = Lab::with_table().await;
     let conflict = failure(400, "ConcurrentModificationException", "another version");
     lab.server.next("UpdateTable", conflict);
-    assert!(matches!(lab.commit(&made).await, Ok(Outcome::Conflict)));
+    assert!(matches!(
+        lab.commit(&made).await,
+        Ok(Outcome::Conflict { .. })
+    ));
     assert_eq!(lab.metadata_files(), 1);
 
     assert!(matches!(lab.commit(&made).await, Ok(Outcome::Committed(_))));
-    assert!(matches!(lab.commit(&made).await, Ok(Outcome::Conflict)));
+    assert!(matches!(
+        lab.commit(&made).await,
+        Ok(Outcome::Conflict { .. })
+    ));
     assert_eq!(lab.metadata_files(), 2);
     let committer = lab.catalogs.committer("default").await.unwrap();
     assert!(!committer.drop_unchanged(&made).await.unwrap());
@@ -213,7 +219,10 @@ async fn a_commit_whose_answer_is_lost_keeps_its_files_and_is_not_repeated() {
     let lost = failure(500, "InternalServiceException", "try again");
     lab.server.next_after_doing("UpdateTable", lost);
     let outcome = lab.commit(&made).await;
-    assert!(matches!(outcome, Ok(Outcome::Unknown(_))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Ok(Outcome::Unknown { .. })),
+        "{outcome:?}"
+    );
     assert_eq!(
         (lab.metadata_files(), lab.server.count("UpdateTable")),
         (2, 1)

@@ -278,8 +278,8 @@ async fn outcomes_of_commits_are_told_apart(
     let (outcome, seen) = commit(failure(status, kind)).await;
     let found = match &outcome {
         Ok(Outcome::Committed(_)) => "committed",
-        Ok(Outcome::Conflict) => "conflict",
-        Ok(Outcome::Unknown(_)) => "unknown",
+        Ok(Outcome::Conflict { .. }) => "conflict",
+        Ok(Outcome::Unknown { .. }) => "unknown",
         Err(_) => "error",
     };
     assert_eq!(found, expected, "{outcome:?}");

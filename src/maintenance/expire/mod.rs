@@ -7,19 +7,21 @@
 //! lost, they stay, and orphan removal finds them.
 
 mod files;
+mod options;
 mod paths;
+mod plan;
 mod report;
 mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
-use iceberg::spec::{FormatVersion, MAIN_BRANCH, TableMetadata, TableProperties};
+use iceberg::TableRequirement;
+use iceberg::spec::{
+    FormatVersion, MAIN_BRANCH, SnapshotReference, TableMetadata, TableProperties,
+};
 use iceberg::table::Table;
-use iceberg::{TableRequirement, TableUpdate};
 use indicatif::ProgressBar;
 
 use super::Maintenance;
@@ -27,73 +29,17 @@ use crate::catalog::Catalogs;
 use crate::catalog::commit::{delete_quietly, staged, with_metadata};
 use crate::error::{Error, Result};
 use crate::model::TableName;
-use crate::table::commit::{Change, KeyLedgers, LEDGER, Ledger, commit_change, ledger_location};
+use crate::table::commit::{Change, KeyLedgers, Ledger, commit_change, ledger_location};
 use files::Sweep;
+use plan::Plan;
 use rules::{Expired, History, Rules, millis};
 
+pub use options::ExpireOptions;
 pub use report::{ExpireReport, ExpiredFiles};
 pub use rules::READERS;
 
 /// Times that an expiry is begun anew because somebody else changed what it depends on.
 const ATTEMPTS: u32 = 5;
-
-/// What is to expire.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExpireOptions {
-    /// Snapshots of this age or younger stay; [`READERS`] at least. None: as the table's property
-    /// `history.expire.max-snapshot-age-ms` says, else `default_age`.
-    pub older_than: Option<Duration>,
-    /// So many snapshots of each branch stay, 1 at least. None: as the table's property
-    /// `history.expire.min-snapshots-to-keep` says, else `default_keep`.
-    pub keep_last: Option<usize>,
-    /// See `older_than`.
-    pub default_age: Duration,
-    /// See `keep_last`.
-    pub default_keep: usize,
-    /// For this long after its commit, an idempotency key is known though its snapshot has expired.
-    pub key_retention: Duration,
-}
-
-impl Default for ExpireOptions {
-    fn default() -> Self {
-        Self {
-            older_than: None,
-            keep_last: None,
-            default_keep: 1,
-            default_age: Duration::from_secs(5 * 24 * 60 * 60),
-            key_retention: Duration::from_secs(24 * 60 * 60),
-        }
-    }
-}
-
-impl ExpireOptions {
-    /// Refuses what would disturb readers.
-    ///
-    /// # Errors
-    /// [`Error::InvalidRequest`] naming the option.
-    pub fn check(&self) -> Result<()> {
-        let ages = [
-            ("older_than", self.older_than),
-            ("default_age", Some(self.default_age)),
-        ];
-        for (option, age) in ages {
-            if let Some(age) = age.filter(|age| *age < READERS) {
-                let (least, found) = (
-                    humantime::format_duration(READERS),
-                    humantime::format_duration(age),
-                );
-                let message = format!(
-                    "expected {least} at least, since readers may need a snapshot for so long; found {found}"
-                );
-                return Err(Error::invalid(option, message));
-            }
-        }
-        match self.keep_last {
-            Some(0) => Err(Error::invalid("keep_last", "expected 1 or more, found 0")),
-            _ => Ok(()),
-        }
-    }
-}
 
 impl Maintenance {
     /// Expires snapshots of one table, and deletes what only they referred to; with `dry_run` only says what it would do.
@@ -137,82 +83,6 @@ struct Expiry<'a> {
     options: &'a ExpireOptions,
     /// UTC.
     now_ms: i64,
-}
-
-/// What an expiry is to do to a table.
-struct Plan {
-    base: Table,
-    expired: Expired,
-    /// As the table has it.
-    ledger: Arc<Ledger>,
-    /// As it is to be.
-    next: Ledger,
-}
-
-impl Plan {
-    /// A ledger alone is written anew once none of its keys counts.
-    fn is_empty(&self) -> bool {
-        let outdated = self.next.is_empty() && !self.ledger.is_empty();
-        self.expired == Expired::default() && !outdated
-    }
-
-    /// Whether everything that was to go is gone.
-    fn is_done(&self, now: &TableMetadata) -> bool {
-        let mut snapshots = self.expired.snapshots.iter();
-        let mut refs = self.expired.refs.iter();
-        snapshots.all(|id| now.snapshot_by_id(*id).is_none())
-            && refs.all(|name| now.snapshot_for_ref(name).is_none())
-    }
-
-    fn updates(&self, ledger: Option<String>) -> Vec<TableUpdate> {
-        let refs = self.expired.refs.iter().cloned();
-        let refs = refs.map(|ref_name| TableUpdate::RemoveSnapshotRef { ref_name });
-        let snapshots = self.expired.snapshots.iter().copied();
-        // One by one, because older servers take no more of them at a time.
-        let removals = snapshots.clone().map(|id| TableUpdate::RemoveSnapshots {
-            snapshot_ids: vec![id],
-        });
-        let statistics = snapshots.flat_map(|id| self.statistics(id));
-        let property = self.property(ledger);
-        refs.chain(statistics)
-            .chain(property)
-            .chain(removals)
-            .collect()
-    }
-
-    /// What removes the statistics of a snapshot.
-    fn statistics(&self, snapshot_id: i64) -> impl Iterator<Item = TableUpdate> {
-        let metadata = self.base.metadata();
-        let whole = metadata.statistics_for_snapshot(snapshot_id);
-        let whole = whole.map(|_| TableUpdate::RemoveStatistics { snapshot_id });
-        let partitions = metadata.partition_statistics_for_snapshot(snapshot_id);
-        let partitions = partitions.map(|_| TableUpdate::RemovePartitionStatistics { snapshot_id });
-        whole.into_iter().chain(partitions)
-    }
-
-    fn property(&self, ledger: Option<String>) -> Option<TableUpdate> {
-        let known = ledger_location(self.base.metadata());
-        match ledger {
-            Some(location) => Some(TableUpdate::SetProperties {
-                updates: HashMap::from([(LEDGER.to_owned(), location)]),
-            }),
-            None => known.map(|_| TableUpdate::RemoveProperties {
-                removals: vec![LEDGER.to_owned()],
-            }),
-        }
-    }
-
-    fn report(&self, name: &TableName, dry_run: bool) -> ExpireReport {
-        let before = self.base.metadata().snapshots().len();
-        ExpireReport {
-            table: name.to_string(),
-            dry_run,
-            snapshots_before: before as u64,
-            snapshots_after: (before - self.expired.snapshots.len()) as u64,
-            refs_removed: self.expired.refs.iter().cloned().collect(),
-            files: ExpiredFiles::default(),
-        }
-    }
 }
 
 impl Expiry<'_> {
@@ -357,11 +227,10 @@ impl Expiry<'_> {
 fn unmoved(metadata: &TableMetadata) -> Result<Vec<TableRequirement>> {
     let refs = History::of(metadata)?.refs.into_iter();
     let others = refs.filter(|(name, _)| name != MAIN_BRANCH);
-    let requirement = |(name, reference): (String, iceberg::spec::SnapshotReference)| {
-        TableRequirement::RefSnapshotIdMatch {
+    let requirement =
+        |(name, reference): (String, SnapshotReference)| TableRequirement::RefSnapshotIdMatch {
             r#ref: name,
             snapshot_id: Some(reference.snapshot_id),
-        }
-    };
+        };
     Ok(others.map(requirement).collect())
 }

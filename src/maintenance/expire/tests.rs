@@ -1,6 +1,7 @@
 //! Expiry: the rules by cases and against a slow oracle, and real tables.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention};
 use proptest::prelude::*;

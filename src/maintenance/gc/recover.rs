@@ -71,13 +71,7 @@ impl Maintenance {
         }
         let mut reports = Vec::new();
         for (name, intents) in by_table {
-            match self.clean_up(journal, &name, &intents).await {
-                Ok(report) => reports.push(report),
-                Err(error) => {
-                    let attempts = intents.len();
-                    tracing::warn!(table = %name, attempts, %error, "files of attempts of unknown end stay");
-                }
-            }
+            reports.extend(self.try_clean_up(journal, &name, &intents).await);
         }
         for forgotten in journal.doubted(FORGOTTEN) {
             tracing::warn!(table = %forgotten.table_name(), attempt = %forgotten.id, "an attempt of unknown end is forgotten");
@@ -95,9 +89,23 @@ impl Maintenance {
         let mut intents = journal.doubted(LANDED);
         intents.retain(|intent| intent.table_name() == *name);
         if !intents.is_empty() {
-            self.clean_up(journal, name, &intents).await?;
+            self.try_clean_up(journal, name, &intents).await;
         }
         Ok(())
+    }
+
+    /// `None` if it cannot be told what became of them.
+    async fn try_clean_up(
+        &self,
+        journal: &Journal,
+        name: &TableName,
+        intents: &[Intent],
+    ) -> Option<RecoverReport> {
+        let cleaned = self.clean_up(journal, name, intents).await;
+        let attempts = intents.len();
+        cleaned
+            .inspect_err(|error| tracing::warn!(table = %name, attempts, %error, "files of attempts of unknown end stay"))
+            .ok()
     }
 
     async fn clean_up(

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 
@@ -66,11 +67,17 @@ impl FileWrite for RemoteWriter {
     }
 
     async fn close(&mut self) -> Result<()> {
-        poll_fn(|context| Pin::new(&mut self.writer).poll_shutdown(context))
-            .await
-            .map_err(|error| {
-                let message = format!("Failed to finish file {}", self.path);
-                Error::new(ErrorKind::Unexpected, message).with_source(error)
-            })
+        let finished = poll_fn(|context| Pin::new(&mut self.writer).poll_shutdown(context)).await;
+        finished.map_err(|error| failed("finish file", &self.path)(store_error(error)))
     }
+}
+
+/// What the store failed with, which `io::Error` hides from those who look for causes.
+fn store_error(error: io::Error) -> object_store::Error {
+    error
+        .downcast()
+        .unwrap_or_else(|error| object_store::Error::Generic {
+            store: "upload",
+            source: error.into(),
+        })
 }

@@ -83,3 +83,21 @@ async fn files_of_a_bucket_are_written_read_and_deleted() {
     let missing = missing.unwrap_err();
     assert_eq!(missing_file(&missing), Some("memory://files/new/b"));
 }
+
+#[tokio::test]
+async fn a_store_that_refuses_a_file_is_found_below_its_writer() {
+    let server = Server::start(|_| Answer::of("403 Forbidden", "secret")).await;
+    let io = file_io(&properties(&[
+        ("s3.endpoint", &server.address),
+        ("s3.access-key-id", "key"),
+        ("s3.secret-access-key", "secret"),
+        ("s3.path-style-access", "true"),
+    ]));
+    let mut writer = io.new_output("s3://b/k").unwrap().writer().await.unwrap();
+    writer.write("abc".into()).await.unwrap();
+    let error = writer.close().await.unwrap_err();
+    let (file, told) = outage(&error).unwrap();
+    assert_eq!(file, "s3://b/k");
+    assert!(told.contains("403"), "{told}");
+    assert!(!told.contains("secret"), "{told}");
+}

@@ -13,7 +13,7 @@ use iceberg::{TableRequirement, TableUpdate};
 use super::ledger::{KeyLedgers, Ledger};
 use super::sent::{Fate, LIMIT, Prepared};
 use super::snapshot::{Contents, Made, Merging, Removed, snapshot};
-use super::{CONFLICTS, conflict, wait_after};
+use super::{CONFLICTS, conflict};
 use crate::catalog::Catalogs;
 use crate::catalog::commit::{TableCommitter, delete_quietly, staged};
 use crate::error::{Error, Result};
@@ -100,12 +100,13 @@ pub(super) async fn commit_change_on(
             catalogs,
             name,
             committer: committer.as_ref(),
+            attempt,
             limit: LIMIT,
         };
-        if let Some(committed) = writer.attempt(base, change).await? {
-            return Ok(committed);
+        match writer.attempt(base, change).await? {
+            Attempt::Committed(committed) => return Ok(committed),
+            Attempt::Lost(now) => known = Some(*now),
         }
-        wait_after(attempt).await;
     }
     Err(conflict(name))
 }
@@ -114,13 +115,20 @@ struct Writer<'a> {
     catalogs: &'a Catalogs,
     name: &'a TableName,
     committer: &'a dyn TableCommitter,
+    attempt: u32,
     /// How long a commit whose answer was lost is looked for.
     limit: Duration,
 }
 
+#[derive(Debug)]
+enum Attempt {
+    Committed(Committed),
+    /// Somebody else was first; the table as it is now.
+    Lost(Box<Table>),
+}
+
 impl Writer<'_> {
-    /// `None` if somebody else was first.
-    async fn attempt(&self, base: Table, change: Change) -> Result<Option<Committed>> {
+    async fn attempt(&self, base: Table, change: Change) -> Result<Attempt> {
         let made = match change.has_snapshot() {
             true => self.snapshot(&base, &change).await?,
             false => None,
@@ -128,13 +136,13 @@ impl Writer<'_> {
         let snapshot = made.as_ref().map(|made| made.snapshot.clone());
         let updates = updates(change.updates, snapshot.clone());
         if updates.is_empty() {
-            return Ok(Some(unchanged(base)));
+            return Ok(Attempt::Committed(unchanged(base)));
         }
         let uuid = base.metadata().uuid();
         let mut requirements = vec![TableRequirement::UuidMatch { uuid }];
         requirements.extend(change.requirements);
         let id = snapshot.as_ref().map(Snapshot::snapshot_id);
-        let prepared = Prepared {
+        let mut prepared = Prepared {
             catalogs: self.catalogs,
             name: self.name,
             committer: self.committer,
@@ -142,19 +150,22 @@ impl Writer<'_> {
             requirements,
             updates,
             snapshot: id,
+            attempt: self.attempt,
             limit: self.limit,
+            wrote: Vec::new(),
         };
         let fate = prepared.send().await;
-        if let (Fate::Lost | Fate::Failed(_), Some(made)) = (&fate, &made) {
-            delete_quietly(base.file_io(), &made.paths).await;
+        if let Fate::Lost(_) | Fate::Failed(_) = &fate {
+            let made = made.map(|made| made.paths).unwrap_or_default();
+            delete_quietly(base.file_io(), &[made, prepared.wrote].concat()).await;
         }
         let table = match fate {
-            Fate::Lost => return Ok(None),
+            Fate::Lost(now) => return Ok(Attempt::Lost(now)),
             Fate::Committed(table) => *table,
             Fate::Failed(error) => return Err(error),
             Fate::Unknown(told) => return Err(self.unknown(&told)),
         };
-        Ok(Some(Committed {
+        Ok(Attempt::Committed(Committed {
             snapshot_id: id,
             sequence_number: snapshot.map_or_else(
                 || current_sequence(&table),

@@ -1,11 +1,15 @@
-//! A commit whose answer was lost: it is looked for, and sent again as it was while it may still happen. A snapshot cannot
-//! be in a table twice, and on a branch that has moved on it cannot be at all, so that either ends the matter.
+//! A commit whose answer was lost, or was a refusal: it is looked for, and sent again as it was while it may still happen. A
+//! snapshot cannot be in a table twice, and on a branch that has moved on it cannot be at all, so that either ends the matter.
+//!
+//! A refusal is no proof either: what lies between may have sent the commit twice, and heard of the second time only. Until
+//! the table was looked at, no file of the commit may go.
 
 use std::time::Duration;
 
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 
+use super::wait_after;
 use crate::catalog::Catalogs;
 use crate::catalog::commit::{Outcome, TableCommitter};
 use crate::clock;
@@ -22,8 +26,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) enum Fate {
     /// It is in the table, which is this.
     Committed(Box<Table>),
-    /// Somebody else was first, and it cannot happen any more.
-    Lost,
+    /// Somebody else was first, and it cannot happen any more; the table as it is now.
+    Lost(Box<Table>),
     /// It did not happen, for another reason.
     Failed(Error),
     /// It may have happened, and may still.
@@ -38,45 +42,60 @@ pub(super) struct Prepared<'a> {
     pub(super) base: &'a Table,
     pub(super) requirements: Vec<TableRequirement>,
     pub(super) updates: Vec<TableUpdate>,
-    /// The snapshot that `updates` add; a commit without one is known by nothing, and made again where others committed.
+    /// The snapshot that `updates` add.
     pub(super) snapshot: Option<i64>,
+    /// Times that the change was made before, on other states of the table.
+    pub(super) attempt: u32,
     /// [`LIMIT`].
     pub(super) limit: Duration,
+    /// Metadata files that the sendings have written.
+    pub(super) wrote: Vec<String>,
 }
 
 impl Prepared<'_> {
-    pub(super) async fn send(&self) -> Fate {
-        let mut told = match self.once().await {
+    pub(super) async fn send(&mut self) -> Fate {
+        let mut told = "the catalog refused it and then did not answer".to_owned();
+        let refused = match self.once().await {
             Ok(Outcome::Committed(table)) => return Fate::Committed(table),
-            Ok(Outcome::Conflict) => return Fate::Lost,
             Err(error) => return Fate::Failed(error),
-            Ok(Outcome::Unknown(told)) => told,
+            Ok(Outcome::Conflict { .. }) => {
+                wait_after(self.attempt).await;
+                true
+            }
+            Ok(Outcome::Unknown { cause, .. }) => {
+                tracing::warn!(table = %self.name, cause, "a commit's answer was lost; looking for it");
+                told = cause;
+                false
+            }
         };
-        tracing::warn!(table = %self.name, cause = told, "a commit's answer was lost; looking for it");
-        let settled = tokio::time::timeout(self.limit, self.settled(&mut told)).await;
+        let limit = self.limit;
+        let settled = self.settled(refused, &mut told);
+        let settled = tokio::time::timeout(limit, settled).await;
         settled.unwrap_or(Fate::Unknown(told))
     }
 
-    async fn once(&self) -> Result<Outcome> {
+    async fn once(&mut self) -> Result<Outcome> {
         let (requirements, updates) = (self.requirements.clone(), self.updates.clone());
-        self.committer
-            .commit(self.base, requirements, updates)
-            .await
+        let committing = self.committer.commit(self.base, requirements, updates);
+        let outcome = committing.await?;
+        if let Outcome::Conflict { wrote } | Outcome::Unknown { wrote, .. } = &outcome {
+            self.wrote.extend(wrote.clone());
+        }
+        Ok(outcome)
     }
 
     /// Ends when it is known; `told` is why it is not.
-    async fn settled(&self, told: &mut String) -> Fate {
-        let mut refused = false;
+    async fn settled(&mut self, mut refused: bool, told: &mut String) -> Fate {
         loop {
             match self.look(refused).await {
                 Ok(Some(fate)) => return fate,
                 Ok(None) => match self.once().await {
                     Ok(Outcome::Committed(table)) => return Fate::Committed(table),
-                    Ok(Outcome::Conflict) => {
+                    Ok(Outcome::Conflict { .. }) => {
                         refused = true;
                         continue;
                     }
-                    Ok(Outcome::Unknown(cause)) => *told = cause,
+                    Ok(Outcome::Unknown { cause, .. }) => *told = cause,
                     Err(error) => *told = error.to_string(),
                 },
                 Err(error) => *told = error.to_string(),
@@ -85,18 +104,27 @@ impl Prepared<'_> {
         }
     }
 
-    /// What the table says; `None` while the commit may still happen. After a sending was `refused`, the ones before it can
-    /// only have happened already.
+    /// What the table says; `None` while the commit may still happen. After a sending was `refused`, it and those before it
+    /// can only have happened already.
     async fn look(&self, refused: bool) -> Result<Option<Fate>> {
         let now = self.catalogs.load_table(self.name).await?;
-        let metadata = now.metadata();
-        if self
-            .snapshot
-            .is_some_and(|id| metadata.snapshot_by_id(id).is_some())
-        {
+        if self.is_in(&now) {
             return Ok(Some(Fate::Committed(Box::new(now))));
         }
-        Ok((refused || self.moved_on(&now)).then_some(Fate::Lost))
+        let is_over = refused || self.moved_on(&now);
+        Ok(is_over.then(|| Fate::Lost(Box::new(now))))
+    }
+
+    /// Whether the table has the commit: its snapshot, or one of its metadata files.
+    fn is_in(&self, now: &Table) -> bool {
+        let metadata = now.metadata();
+        let log = metadata.metadata_log().iter();
+        let mut files = log
+            .map(|entry| entry.metadata_file.as_str())
+            .chain(now.metadata_location());
+        self.snapshot
+            .is_some_and(|id| metadata.snapshot_by_id(id).is_some())
+            || files.any(|file| self.wrote.iter().any(|wrote| wrote == file))
     }
 
     /// Whether the table is another one than what the commit was made for.

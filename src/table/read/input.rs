@@ -16,6 +16,7 @@ use super::buffers::Buffers;
 use super::store::{FileStore, Object, local_version, object_failure};
 use crate::error::{Error, Result};
 use crate::model::ScanCounters;
+use crate::storage;
 
 /// Ranges of a local file that are closer than this are read as one.
 const LOCAL_GAP_BYTES: u64 = 16 << 10;
@@ -359,6 +360,10 @@ async fn open_stored(file: FileRef<'_>, file_io: &FileIO) -> Result<Box<dyn File
 }
 
 async fn open_failure(file: FileRef<'_>, file_io: &FileIO, error: &iceberg::Error) -> Error {
+    if let Some((_, message)) = storage::outage(error) {
+        let path = file.path.to_owned();
+        return Error::StorageUnavailable { path, message };
+    }
     match file_io.exists(file.path).await {
         Ok(false) => Error::FileNotFound {
             table: file.table.to_owned(),

@@ -8,7 +8,6 @@
 //! Under the strategy `timestamp` a key's rows lie in many hours. The first pass then reads all files once for each so
 //! many rows of the table; a row that stays stays in the hour of its event, and hours whose rows were all superseded
 //! lose their files.
-
 //!
 //! Within a grace period superseded rows stay too: those whose event time is not older.
 

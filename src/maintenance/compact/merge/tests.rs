@@ -85,7 +85,7 @@ proptest! {
         let partitions: Vec<Struct> = (0..3).map(partition).collect();
         let mut files: Vec<(i32, u64)> = sizes;
         for round in 0.. {
-            prop_assert!(round < 3, "a plan that is followed leaves nothing to do");
+            prop_assert!(round < ROUNDS, "a plan that is followed leaves nothing to do");
             let place = |it: &(i32, u64)| state(Some(&partitions[it.0 as usize]), it.1);
             let states: Vec<FileState<'_>> = files.iter().map(place).collect();
             let groups = plan(&states, SIZES);

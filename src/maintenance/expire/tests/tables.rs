@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
+use iceberg::TableUpdate;
 use iceberg::spec::{NestedField, Operation, PrimitiveType, Schema, StatisticsFile, Type};
 use tempfile::TempDir;
 
@@ -245,7 +246,7 @@ async fn a_tag_keeps_its_snapshot_readable() {
 }
 
 #[tokio::test]
-async fn a_branch_that_is_over_goes_with_its_files() {
+async fn a_ref_that_is_over_goes_with_its_files() {
     let (lab, snapshots) = Lab::with_history().await;
     let reference = tag(snapshots[1], Some(1));
     let ref_name = "short".to_owned();

@@ -15,7 +15,7 @@ async fn create_at(lab: &Lab, name: &str, location: String, properties: &[(&str,
         .name(name.to_owned())
         .location(location)
         .schema(schema.unwrap())
-        .properties(properties.collect())
+        .properties(properties)
         .build();
     let catalog = lab.tables.catalogs().get("default").await.unwrap();
     let namespace = NamespaceIdent::new("demo".to_owned());

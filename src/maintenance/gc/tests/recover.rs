@@ -102,6 +102,11 @@ async fn another_table_of_the_name_is_not_asked() {
     lab.recover(&journal).await;
     lab.clock.advance(HOUR);
     assert_eq!(lab.recover(&journal).await, []);
+    let with_journal = lab.maintenance.clone().with_journal(Arc::clone(&journal));
+    let progress = ProgressBar::hidden();
+    let options = GcOptions::default();
+    let removed = with_journal.gc(&lab.name, options, false, &progress).await;
+    removed.unwrap();
     assert!(lab.has(&files[0]).await);
     assert_eq!(journal.unsettled().unwrap().len(), 1);
     lab.clock.advance(8 * DAY);

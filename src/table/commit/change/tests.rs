@@ -24,6 +24,8 @@ enum Break {
     Late,
     /// Before it, and somebody else commits.
     Overtaken,
+    /// The commit is done, and then sent again by what lies between: the second answer is what is heard.
+    Doubled,
 }
 
 type Sending = (Table, Vec<TableRequirement>, Vec<TableUpdate>);
@@ -64,8 +66,15 @@ impl TableCommitter for Breaking {
                 let other = super::updates(one_row(base).await.updates, Some(other(base).await));
                 drop(self.inner.commit(base, Vec::new(), other).await?);
             }
+            Some(Break::Doubled) => {
+                drop(self.land(sending.clone()).await?);
+                return self.land(sending).await;
+            }
         }
-        Ok(Outcome::Unknown("connection reset".to_owned()))
+        Ok(Outcome::Unknown {
+            cause: "connection reset".to_owned(),
+            wrote: None,
+        })
     }
 
     async fn drop_unchanged(&self, base: &Table) -> Result<bool> {
@@ -114,7 +123,7 @@ async fn one_row(table: &Table) -> Change {
 
 /// Appends a row over a connection that breaks; what that says, and the table's snapshots and its manifest lists
 /// afterwards.
-async fn append_and_break(breaks: &[Break]) -> (Result<Option<Committed>>, usize, usize) {
+async fn append_and_break(breaks: &[Break]) -> (Result<Attempt>, usize, usize) {
     let folder = TempDir::new().unwrap();
     let catalogs = local(folder.path());
     let name = TableName::parse("default", "t.stats").unwrap();
@@ -129,6 +138,7 @@ async fn append_and_break(breaks: &[Break]) -> (Result<Option<Committed>>, usize
         catalogs: &catalogs,
         name: &name,
         committer: &committer,
+        attempt: 0,
         limit: Duration::from_millis(500),
     };
     let attempt = writer.attempt(table, change).await;
@@ -144,7 +154,7 @@ async fn append_and_break(breaks: &[Break]) -> (Result<Option<Committed>>, usize
 
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_there_once() {
-    use Break::{After, Before, Late};
+    use Break::{After, Before, Doubled, Late};
     for breaks in [
         &[After][..],
         &[Before],
@@ -153,9 +163,13 @@ async fn a_commit_whose_answer_was_lost_is_there_once() {
         &[Before, After],
         &[Late, Before],
         &[Before, Late],
+        &[Doubled],
+        &[Before, Doubled],
     ] {
         let (attempt, snapshots, lists) = append_and_break(breaks).await;
-        let committed = attempt.unwrap().expect("nobody else was first");
+        let Attempt::Committed(committed) = attempt.unwrap() else {
+            unreachable!("nobody else was first");
+        };
         let id = committed.snapshot_id.unwrap();
         assert!(committed.table.metadata().snapshot_by_id(id).is_some());
         assert_eq!((committed.sequence_number, snapshots, lists), (1, 1, 1));
@@ -165,7 +179,7 @@ async fn a_commit_whose_answer_was_lost_is_there_once() {
 #[tokio::test]
 async fn a_commit_that_was_overtaken_is_made_again() {
     let (attempt, snapshots, lists) = append_and_break(&[Break::Overtaken]).await;
-    assert!(attempt.unwrap().is_none());
+    assert!(matches!(attempt, Ok(Attempt::Lost(_))), "{attempt:?}");
     assert_eq!((snapshots, lists), (1, 1));
 }
 
