@@ -40,7 +40,7 @@ impl Selection {
         self.feature_views.is_empty() || self.feature_views.iter().any(|it| it == view)
     }
 
-    fn is_of_tables_only(&self) -> bool {
+    pub(super) fn is_of_tables_only(&self) -> bool {
         !self.tables.is_empty() && self.project.is_none() && self.feature_views.is_empty()
     }
 }

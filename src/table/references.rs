@@ -51,7 +51,7 @@ impl References {
         }
         let manifests = self.new_manifests(name, table).await?;
         let io = table.file_io();
-        let reads = manifests.iter().map(|it| files(name, io, it));
+        let reads: Vec<_> = manifests.iter().map(|it| files(name, io, it)).collect();
         let mut reads = futures::stream::iter(reads).buffer_unordered(CONCURRENCY);
         while let Some(paths) = reads.try_next().await? {
             for path in paths {
@@ -95,6 +95,7 @@ impl References {
             }
         }
         let lists = new.into_iter().map(|it| manifests(name, table, it));
+        let lists: Vec<_> = lists.collect();
         let mut lists = futures::stream::iter(lists).buffer_unordered(CONCURRENCY);
         let mut manifests = Vec::new();
         while let Some(list) = lists.try_next().await? {

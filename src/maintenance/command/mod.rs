@@ -16,7 +16,7 @@ use super::{ExpireOptions, GcOptions, Maintainer, Maintenance, Selection, Take, 
 use crate::catalog::Catalogs;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MaintenanceConfig, RegistryConfig, RegistryType};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::TableName;
 use crate::registry::{self, Registry};
 use crate::table::online::OnlineLayout;
@@ -29,7 +29,7 @@ pub use options::{ExpireArgs, Format, GcArgs, TableOptions, Verb};
 /// that it works on, when `stop` resolves.
 ///
 /// # Errors
-/// Those of [`Maintenance::select`], before anything was done; [`Error::Internal`] with the number of tables that failed.
+/// Those of [`Maintenance::select`], before anything was done; [`crate::error::Error::Internal`] with the number of tables that failed.
 pub async fn run(
     config: &Config,
     verb: Verb,

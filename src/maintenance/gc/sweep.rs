@@ -126,6 +126,7 @@ impl<'a> Sweep<'a> {
                 .inspect_err(|error| tracing::warn!(path = orphan.path, %error, "an orphan stays"))
                 .is_ok()
         });
+        let deletions: Vec<_> = deletions.collect();
         let mut deletions = futures::stream::iter(deletions).buffer_unordered(DELETIONS);
         while let Some(is_gone) = deletions.next().await {
             match is_gone {

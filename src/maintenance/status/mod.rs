@@ -3,7 +3,9 @@
 mod text;
 
 use std::collections::HashMap;
+use std::fmt;
 
+use bytesize::ByteSize;
 use iceberg::spec::{ManifestContentType, Struct};
 use iceberg::table::Table;
 use serde::Serialize;
@@ -49,6 +51,21 @@ pub struct TableStatus {
     pub maintenance: Option<String>,
     /// Who maintains it now.
     pub maintainer: Option<Holder>,
+}
+
+impl fmt::Display for TableStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = ByteSize::b(self.bytes);
+        write!(
+            f,
+            "{}: {} files of {} rows and {bytes}, {} snapshots",
+            self.table, self.files, self.rows, self.snapshots
+        )?;
+        match &self.due {
+            Some(due) => write!(f, "; due: {due}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Maintenance {
