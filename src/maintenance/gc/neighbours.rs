@@ -37,6 +37,7 @@ pub(super) async fn check(catalogs: &Catalogs, name: &TableName, table: &Table) 
     let checks = others
         .iter()
         .map(|other| check_other(catalogs, name, &own, other));
+    let checks: Vec<_> = checks.collect();
     let mut checks = futures::stream::iter(checks).buffer_unordered(CONCURRENCY);
     while checks.try_next().await?.is_some() {}
     Ok(())
