@@ -10,6 +10,7 @@ use crate::catalog::Catalogs;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ingest::{Ingest, Part, Rows, joined};
+use crate::maintenance;
 use crate::model::{
     FeatureView, ParquetLocation, SourceLocation, ViewVersion, WriteRequest, WriteTarget,
 };
@@ -81,7 +82,10 @@ pub async fn run(config: &Config, options: &ImportOptions) -> Result<ImportRepor
     let tables = Arc::new(Tables::new(catalogs, caches));
     // The rules are about clients; who starts this may read whatever the system lets them.
     let rules = SourceRules::new(config.sources.clone(), true, None);
-    let ingest = Ingest::new(Arc::clone(&tables), rules);
+    let mut ingest = Ingest::new(Arc::clone(&tables), rules);
+    if let Some(journal) = maintenance::journal(&config.maintenance) {
+        ingest = ingest.with_journal(journal);
+    }
     let import = Import {
         config,
         ingest,

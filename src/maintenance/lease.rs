@@ -2,12 +2,14 @@
 //! is committed only if nobody else's is there.
 //!
 //! It saves double work and nothing more: every commit of maintenance holds also where two work on one table. So a lease is
-//! never waited for, ends by itself some time after its holder died, and trusts other machines' clocks.
+//! never waited for, trusts other machines' clocks, and ends by itself some time after its holder died; at once where that was
+//! a process of this machine.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,6 +29,8 @@ use crate::table::commit::{Change, commit_change};
 pub const MAINTAINER: &str = "murre.maintainer";
 /// For how long a lease is taken and renewed.
 pub const LEASE: Duration = Duration::from_secs(600);
+/// Where Linux shows its processes.
+const PROCESSES: &str = "/proc";
 /// Between renewals.
 const RENEWAL: Duration = Duration::from_secs(200);
 
@@ -102,7 +106,17 @@ impl Maintainer {
 
     /// Who else maintains a table now.
     pub fn other(&self, metadata: &TableMetadata) -> Option<Holder> {
-        Holder::of(metadata, self.clock.now()).filter(|holder| holder.id != self.id)
+        let holder = Holder::of(metadata, self.clock.now())?;
+        (holder.id != self.id && !self.has_died(&holder)).then_some(holder)
+    }
+
+    /// Whether the holder was a process of this machine that is not there any more.
+    fn has_died(&self, holder: &Holder) -> bool {
+        let (mut own, mut parts) = (self.id.split('/'), holder.id.split('/'));
+        let is_here = own.next() == parts.next() && Path::new(PROCESSES).join("self").exists();
+        let process = parts.next().and_then(|id| id.parse::<u32>().ok());
+        let is_gone = |id: u32| !Path::new(PROCESSES).join(id.to_string()).exists();
+        is_here && process.is_some_and(is_gone)
     }
 
     /// Asks for the lease of a table.
@@ -208,7 +222,8 @@ pub(super) fn millis(time: SystemTime) -> u64 {
 
 /// The machine's name, for people.
 fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = Path::new(PROCESSES).join("sys/kernel/hostname");
+    let name = std::fs::read_to_string(name).unwrap_or_default();
     match name.split_whitespace().next() {
         Some(name) => name.to_owned(),
         None => "unknown".to_owned(),

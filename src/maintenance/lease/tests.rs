@@ -118,6 +118,20 @@ async fn what_is_no_lease_is_nobodys() {
 }
 
 #[tokio::test]
+async fn a_process_of_this_machine_that_died_holds_nothing() {
+    let two = Two::new().await;
+    let until = 1_800_000_060_000_u64;
+    // Linux has no process of that number.
+    two.set(&format!("{}/4194305/ab {until}", host())).await;
+    let table = two.lab.table().await;
+    assert_eq!(two.one.other(table.metadata()), None);
+    let alive = format!("{}/{}/ab", host(), std::process::id());
+    two.set(&format!("{alive} {until}")).await;
+    let table = two.lab.table().await;
+    assert_eq!(two.one.other(table.metadata()).unwrap().id, alive);
+}
+
+#[tokio::test]
 async fn of_many_at_once_one_gets_it() {
     let two = Two::new().await;
     let name = &two.lab.name;
