@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use super::super::sweep::Sweep;
 use super::*;
-use crate::table::references::LEDGER;
+use crate::table::commit::LEDGER;
 
 #[rstest]
 #[case(Store::Disk)]
