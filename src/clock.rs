@@ -45,6 +45,37 @@ impl Clock for ManualClock {
     }
 }
 
+/// A duration of up to `most`, another one each time.
+pub fn jitter(most: Duration) -> Duration {
+    most.mul_f64(share())
+}
+
+#[cfg(not(test))]
+fn share() -> f64 {
+    rand::random_range(0.0..1.0)
+}
+
+#[cfg(test)]
+std::thread_local! {
+    static SEEDED: std::cell::RefCell<Option<rand::rngs::StdRng>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Makes what follows on this thread the same for the same seed.
+#[cfg(test)]
+pub(crate) fn seed_jitter(seed: u64) {
+    use rand::SeedableRng;
+    SEEDED.set(Some(rand::rngs::StdRng::seed_from_u64(seed)));
+}
+
+#[cfg(test)]
+fn share() -> f64 {
+    use rand::RngExt;
+    SEEDED.with_borrow_mut(|seeded| match seeded {
+        Some(seeded) => seeded.random_range(0.0..1.0),
+        None => rand::random_range(0.0..1.0),
+    })
+}
+
 /// Waits on the runtime's timer; `interval`s and time limits are built on it.
 #[expect(
     clippy::disallowed_methods,

@@ -131,7 +131,7 @@ pub(crate) fn same_layout(metadata: &TableMetadata) -> Vec<TableRequirement> {
     ]
 }
 
-pub(super) fn next_location(old: &str, metadata: &TableMetadata) -> Result<MetadataLocation> {
+pub(crate) fn next_location(old: &str, metadata: &TableMetadata) -> Result<MetadataLocation> {
     let old = MetadataLocation::from_str(old).map_err(Error::iceberg("commit"))?;
     Ok(old.with_next_version().with_new_metadata(metadata))
 }

@@ -205,6 +205,28 @@ impl Catalogs {
     }
 }
 
+#[cfg(test)]
+impl Catalogs {
+    /// One catalog `default`, which no configuration knows how to open.
+    pub(crate) fn over(catalog: Arc<dyn Catalog>, committer: Arc<dyn TableCommitter>) -> Self {
+        let config = CatalogConfig {
+            kind: CatalogType::Sql,
+            uri: String::new(),
+            warehouse: None,
+            properties: BTreeMap::new(),
+        };
+        let entry = Entry {
+            opened: OnceCell::new_with(Some(Opened { catalog, committer })),
+            ..Entry::new("default", config)
+        };
+        Self(Arc::new(Known {
+            configured: BTreeMap::from([("default".to_owned(), Arc::new(entry))]),
+            defined: Defined::default(),
+            pools: Pools::default(),
+        }))
+    }
+}
+
 impl fmt::Debug for Catalogs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let configured = self.0.configured.iter();

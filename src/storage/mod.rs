@@ -12,7 +12,7 @@ mod listing;
 mod local;
 mod location;
 #[cfg(test)]
-mod memory;
+pub(crate) mod memory;
 mod properties;
 mod quiet;
 mod s3;

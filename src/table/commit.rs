@@ -14,6 +14,8 @@ mod group;
 mod ledger;
 mod replace;
 mod sent;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod summary;
 
@@ -222,7 +224,6 @@ fn conflict(name: &TableName) -> Error {
 
 /// A while that grows, and is another one for each writer.
 async fn wait_after(attempt: u32) {
-    let most = 20 << attempt.min(6);
-    let wait = rand::random_range(1..=most);
-    clock::sleep(Duration::from_millis(wait)).await;
+    let most = Duration::from_millis(20 << attempt.min(6));
+    clock::sleep(clock::jitter(most)).await;
 }

@@ -22,7 +22,7 @@ KILLS_PER_ROUND, KILLS_PER_CHECK = 10, 5
 ROUNDS = KILLS // KILLS_PER_ROUND
 # The longest life of a server after it has begun to listen.
 LIFE_SECONDS = 1.0
-VERBS = ["compact", "expire", "gc"]
+VERBS = ["compact", "expire --force-younger", "gc"]
 
 pytestmark = pytest.mark.timeout(by_tier(300, 3_600, 36_000))
 

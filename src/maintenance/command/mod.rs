@@ -175,6 +175,7 @@ impl Work {
         ExpireOptions {
             older_than: args.older_than,
             keep_last: args.keep_last,
+            force_younger: args.force_younger,
             ..super::expire_options(&self.config)
         }
     }

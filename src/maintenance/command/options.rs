@@ -29,12 +29,15 @@ pub struct ExpireArgs {
     /// Only say what would be done
     #[arg(long)]
     pub dry_run: bool,
-    /// Snapshots older than this expire, whatever the table says [maintenance.snapshot_age]
+    /// Snapshots older than this expire, whatever the table says; 1 hour at least [maintenance.snapshot_age]
     #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
     pub older_than: Option<Duration>,
     /// So many snapshots of each branch stay, whatever the table says [maintenance.keep_last]
     #[arg(long, value_name = "N")]
     pub keep_last: Option<usize>,
+    /// Allow an age below one hour: requests that are going on may miss their snapshot
+    #[arg(long)]
+    pub force_younger: bool,
 }
 
 /// What `murre maintain gc` can be told.

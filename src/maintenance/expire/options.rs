@@ -18,6 +18,8 @@ pub struct ExpireOptions {
     pub default_age: Duration,
     /// See `keep_last`.
     pub default_keep: usize,
+    /// Also what was current within the time of [`READERS`]: requests that are going on may miss their snapshot.
+    pub force_younger: bool,
     /// For this long after its commit, an idempotency key is known though its snapshot has expired.
     pub key_retention: Duration,
 }
@@ -28,6 +30,7 @@ impl Default for ExpireOptions {
             older_than: None,
             keep_last: None,
             default_keep: 1,
+            force_younger: false,
             default_age: Duration::from_secs(5 * 24 * 60 * 60),
             key_retention: Duration::from_secs(24 * 60 * 60),
         }
@@ -45,7 +48,7 @@ impl ExpireOptions {
             ("default_age", Some(self.default_age)),
         ];
         for (option, age) in ages {
-            if let Some(age) = age.filter(|age| *age < READERS) {
+            if let Some(age) = age.filter(|age| *age < READERS && !self.force_younger) {
                 let (least, found) = (
                     humantime::format_duration(READERS),
                     humantime::format_duration(age),

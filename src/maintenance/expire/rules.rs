@@ -89,6 +89,8 @@ pub(super) struct Rules {
     pub(super) max_age_ms: i64,
     /// So many snapshots of each branch stay.
     pub(super) keep_last: usize,
+    /// What was current within this time stays.
+    pub(super) readers_ms: i64,
     /// Refs whose snapshots are of this age stay.
     pub(super) max_ref_age_ms: i64,
 }
@@ -117,6 +119,11 @@ impl Rules {
             now_ms,
             max_age_ms,
             keep_last,
+            readers_ms: if options.force_younger {
+                0
+            } else {
+                millis(READERS)
+            },
             max_ref_age_ms: max_ref_age_ms.unwrap_or(i64::MAX),
         })
     }
@@ -177,9 +184,9 @@ impl Rules {
         ancestors.take_while(stays).map(|(_, (id, _))| id).collect()
     }
 
-    /// The snapshots that were made or superseded within the time of [`READERS`].
+    /// The snapshots that were made or superseded within the time of readers.
     fn read_lately(&self, history: &History) -> BTreeSet<i64> {
-        let lately = |at_ms| self.is_within(millis(READERS), at_ms);
+        let lately = |at_ms| self.is_within(self.readers_ms, at_ms);
         let young = history.snapshots.iter().filter(|(_, it)| lately(it.at_ms));
         let made = young.flat_map(|(id, point)| [Some(*id), point.parent]);
         let followed = history.log.iter().zip(history.log.iter().skip(1));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention};
 use proptest::prelude::*;
 
-use super::rules::{Expired, History, Point, Rules};
+use super::rules::{Expired, History, Point, Rules, millis};
 use super::*;
 
 mod tables;
@@ -49,6 +49,7 @@ fn rules(max_age_hours: i64, keep_last: usize) -> Rules {
         now_ms: NOW,
         max_age_ms: max_age_hours * HOUR,
         keep_last,
+        readers_ms: millis(READERS),
         max_ref_age_ms: i64::MAX,
     }
 }
@@ -217,7 +218,12 @@ fn options_that_disturb_readers_are_refused() {
         default_age: Duration::ZERO,
         ..ExpireOptions::default()
     };
-    assert!(refused(young).starts_with("default_age: "));
+    assert!(refused(young.clone()).starts_with("default_age: "));
+    let forced = ExpireOptions {
+        force_younger: true,
+        ..young
+    };
+    forced.check().unwrap();
     let none = ExpireOptions {
         keep_last: Some(0),
         ..ExpireOptions::default()
@@ -320,9 +326,9 @@ fn oracle(rules: &Rules, history: &History) -> Expired {
         let mut steps = history.log.windows(2);
         of_ref
             || (unreferenced && age(id) <= rules.max_age_ms)
-            || age(id) <= HOUR
-            || children.any(|child| NOW - child.at_ms <= HOUR)
-            || steps.any(|step| step[0].1 == id && NOW - step[1].0 <= HOUR)
+            || age(id) <= rules.readers_ms
+            || children.any(|child| NOW - child.at_ms <= rules.readers_ms)
+            || steps.any(|step| step[0].1 == id && NOW - step[1].0 <= rules.readers_ms)
     };
     let all = history.snapshots.keys().copied();
     let gone = history.refs.iter().filter(over);
@@ -340,12 +346,14 @@ proptest! {
         history in histories(),
         max_age_ms in 0..8 * HOUR,
         keep_last in 1..4usize,
+        readers_ms in prop_oneof![Just(0), Just(millis(READERS))],
         max_ref_age_ms in prop::option::of(0..8 * HOUR),
     ) {
         let rules = Rules {
             now_ms: NOW,
             max_age_ms,
             keep_last,
+            readers_ms,
             max_ref_age_ms: max_ref_age_ms.unwrap_or(i64::MAX),
         };
         prop_assert_eq!(rules.expired(&history), oracle(&rules, &history));

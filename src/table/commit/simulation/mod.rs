@@ -1,0 +1,72 @@
+//! Commits in a world where everything goes wrong, one seed after the other: answers are lost, come late or twice, files are
+//! not written, servers die, two servers and another engine commit to the same table, and what is there is compacted.
+//!
+//! One thread and a clock that moves by itself, so that a seed plays the same again: `MURRE_SIM_SEED=7` plays that one,
+//! `MURRE_SIM_SEEDS=3000` so many from 0.
+
+mod actors;
+mod check;
+mod store;
+mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use actors::{Crew, History};
+use world::World;
+
+/// Logical writes of one seed.
+const WRITERS: usize = 4;
+const WRITES: usize = 4;
+
+fn seeds() -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse().unwrap());
+    match number("MURRE_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("MURRE_SIM_SEEDS").unwrap_or(150),
+    }
+}
+
+fn play(seed: u64) -> (Arc<World>, History) {
+    crate::clock::seed_jitter(seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let world = World::new(seed, StdRng::seed_from_u64(seed)).await;
+        let crew = Crew::new(Arc::clone(&world));
+        let history = crew.play(WRITERS, WRITES).await;
+        world.calm();
+        // What was on its way is there by now, or never will be.
+        crate::clock::sleep(Duration::from_secs(3_600)).await;
+        check::check(&world, &history).await;
+        (world, history)
+    })
+}
+
+#[test]
+fn every_write_is_there_once_whatever_happens() {
+    let (mut faults, mut replays, mut crashes) = (0, 0, 0);
+    for seed in seeds() {
+        let played = std::panic::catch_unwind(|| play(seed));
+        let (world, history) = played.unwrap_or_else(|cause| {
+            eprintln!("play it again with MURRE_SIM_SEED={seed}");
+            std::panic::resume_unwind(cause)
+        });
+        faults += world.faults();
+        replays += history.replays();
+        crashes += history.crashes();
+    }
+    if std::env::var_os("MURRE_SIM_SEED").is_none() {
+        // Nothing is proven by a world where nothing goes wrong.
+        assert!(
+            faults > 1_000 && replays > 50 && crashes > 50,
+            "{faults} {replays} {crashes}"
+        );
+    }
+}
