@@ -194,11 +194,9 @@ async fn logs_of_one_key_are_there_once_from_the_first() {
 #[tokio::test]
 async fn files_take_no_key() {
     let fixture = Fixture::empty();
-    let place = SourceLocation::Parquet(fixture.file("stats"));
+    let source = source(SourceLocation::Parquet(fixture.file("stats")));
     let (key, rows) = (Some("one".to_owned()), rows_of(vec![stats(&[1])]));
-    let appended = fixture
-        .ingest
-        .append_once("stats", &source(place), key, rows);
+    let appended = fixture.ingest.append_once("stats", &source, key, rows);
     let refused = appended.await.unwrap_err().to_string();
     assert_eq!(
         refused,

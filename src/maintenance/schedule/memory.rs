@@ -115,7 +115,7 @@ mod tests {
         assert!(memory.may(&one, Job::Compact, at(1)));
         assert!(memory.may(&two, Job::Gc, at(1)));
         memory.failed(&two, Job::Gc, at(0));
-        memory.keep(&[two.clone()]);
+        memory.keep(std::slice::from_ref(&two));
         assert!(memory.may(&one, Job::Gc, at(1)));
         assert!(!memory.may(&two, Job::Gc, at(1)));
     }

@@ -104,7 +104,7 @@ pub(super) async fn commit_change_on(
             limit: LIMIT,
         };
         match writer.attempt(base, change).await? {
-            Attempt::Committed(committed) => return Ok(committed),
+            Attempt::Committed(committed) => return Ok(*committed),
             Attempt::Lost(now) => known = Some(*now),
         }
     }
@@ -122,7 +122,7 @@ struct Writer<'a> {
 
 #[derive(Debug)]
 enum Attempt {
-    Committed(Committed),
+    Committed(Box<Committed>),
     /// Somebody else was first; the table as it is now.
     Lost(Box<Table>),
 }
@@ -136,7 +136,7 @@ impl Writer<'_> {
         let snapshot = made.as_ref().map(|made| made.snapshot.clone());
         let updates = updates(change.updates, snapshot.clone());
         if updates.is_empty() {
-            return Ok(Attempt::Committed(unchanged(base)));
+            return Ok(Attempt::Committed(Box::new(unchanged(base))));
         }
         let uuid = base.metadata().uuid();
         let mut requirements = vec![TableRequirement::UuidMatch { uuid }];
@@ -165,7 +165,7 @@ impl Writer<'_> {
             Fate::Failed(error) => return Err(error),
             Fate::Unknown(told) => return Err(self.unknown(&told)),
         };
-        Ok(Attempt::Committed(Committed {
+        Ok(Attempt::Committed(Box::new(Committed {
             snapshot_id: id,
             sequence_number: snapshot.map_or_else(
                 || current_sequence(&table),
@@ -173,7 +173,7 @@ impl Writer<'_> {
             ),
             table,
             changed: true,
-        }))
+        })))
     }
 
     async fn snapshot(&self, base: &Table, change: &Change) -> Result<Option<Made>> {

@@ -457,7 +457,8 @@ async fn tables_are_chosen_by_project_and_view() {
         error,
         "feature view `stat` not found; did you mean `stats`?"
     );
-    let none = lab.maintenance.online_tables("default", &["n".to_owned()]);
+    let elsewhere = ["n".to_owned()];
+    let none = lab.maintenance.online_tables("default", &elsewhere);
     assert_eq!(none.await.unwrap(), []);
 }
 
