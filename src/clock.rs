@@ -1,5 +1,8 @@
 //! The only place that asks what time it is, so that tests can say.
 
+#[cfg(test)]
+pub(crate) mod simulated;
+
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
@@ -56,24 +59,17 @@ fn share() -> f64 {
 }
 
 #[cfg(test)]
-std::thread_local! {
-    static SEEDED: std::cell::RefCell<Option<rand::rngs::StdRng>> = const { std::cell::RefCell::new(None) };
-}
-
-/// Makes what follows on this thread the same for the same seed.
-#[cfg(test)]
-pub(crate) fn seed_jitter(seed: u64) {
-    use rand::SeedableRng;
-    SEEDED.set(Some(rand::rngs::StdRng::seed_from_u64(seed)));
-}
-
-#[cfg(test)]
 fn share() -> f64 {
-    use rand::RngExt;
-    SEEDED.with_borrow_mut(|seeded| match seeded {
-        Some(seeded) => seeded.random_range(0.0..1.0),
-        None => rand::random_range(0.0..1.0),
-    })
+    simulated::share().unwrap_or_else(|| rand::random_range(0.0..1.0))
+}
+
+/// What `work` comes to; `None` if it takes longer than `limit`.
+pub async fn timeout<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = sleep(limit) => None,
+    }
 }
 
 /// Waits on the runtime's timer; `interval`s and time limits are built on it.
@@ -82,5 +78,9 @@ fn share() -> f64 {
     reason = "the one door to the runtime's timer"
 )]
 pub async fn sleep(duration: Duration) {
+    #[cfg(test)]
+    if let Some(simulated) = simulated::sleep(duration) {
+        return simulated.await;
+    }
     tokio::time::sleep(duration).await;
 }

@@ -34,7 +34,8 @@ def shorten_history(lab: Lab, table: str) -> None:
 
 def offered(lab: Lab, verb: str) -> bool:
     """Whether the binary has a command."""
-    return subprocess.run(lab.command("maintain", *verb.split(), "--help"), capture_output=True, check=False).returncode == 0
+    asked = lab.command("maintain", *verb.split(), "--help")
+    return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
 class Maintainer:

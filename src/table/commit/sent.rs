@@ -70,7 +70,7 @@ impl Prepared<'_> {
         };
         let limit = self.limit;
         let settled = self.settled(refused, &mut told);
-        let settled = tokio::time::timeout(limit, settled).await;
+        let settled = clock::timeout(limit, settled).await;
         settled.unwrap_or(Fate::Unknown(told))
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::check::live_files;
 use super::world::{Door, World};
 use crate::catalog::Catalogs;
+use crate::clock;
 use crate::error::Result;
 use crate::model::TableName;
 use crate::table::commit::{
@@ -79,7 +80,7 @@ impl Server {
         let mut alive = self.life.subscribe();
         let death = async move { drop(alive.wait_for(|alive| !alive).await) };
         tokio::select! {
-            answer = tokio::time::timeout(ANSWER, work) => answer.ok(),
+            answer = clock::timeout(ANSWER, work) => answer,
             () = death => None,
         }
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use crate::clock::{self, simulated};
 use actors::{Crew, History};
 use world::World;
 
@@ -31,22 +32,25 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 fn play(seed: u64) -> (Arc<World>, History) {
-    crate::clock::seed_jitter(seed);
+    simulated::start(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
-        .start_paused(true)
+        .on_thread_park(simulated::pass)
         .build()
         .unwrap();
-    runtime.block_on(async {
+    let played = runtime.block_on(async {
         let world = World::new(seed, StdRng::seed_from_u64(seed)).await;
         let crew = Crew::new(Arc::clone(&world));
         let history = crew.play(WRITERS, WRITES).await;
         world.calm();
         // What was on its way is there by now, or never will be.
-        crate::clock::sleep(Duration::from_secs(3_600)).await;
+        clock::sleep(Duration::from_secs(3_600)).await;
         check::check(&world, &history).await;
         (world, history)
-    })
+    });
+    drop(runtime);
+    simulated::end();
+    played
 }
 
 #[test]
