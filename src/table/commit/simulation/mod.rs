@@ -9,6 +9,7 @@ mod check;
 mod store;
 mod world;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +24,15 @@ use world::World;
 const WRITERS: usize = 4;
 const WRITES: usize = 4;
 
-fn seeds() -> std::ops::Range<u64> {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse().unwrap());
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how much is tested is nothing that a configuration says"
+)]
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+fn seeds() -> Range<u64> {
     match number("MURRE_SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("MURRE_SIM_SEEDS").unwrap_or(150),
@@ -66,7 +74,7 @@ fn every_write_is_there_once_whatever_happens() {
         replays += history.replays();
         crashes += history.crashes();
     }
-    if std::env::var_os("MURRE_SIM_SEED").is_none() {
+    if number("MURRE_SIM_SEED").is_none() {
         // Nothing is proven by a world where nothing goes wrong.
         assert!(
             faults > 1_000 && replays > 50 && crashes > 50,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,7 +47,7 @@ impl World {
         let folder = format!("memory://{bucket}/t");
         let world = Arc::new_cyclic(|world| {
             let inner = InMemory::new();
-            let world = world.clone();
+            let world = Weak::clone(world);
             memory::put_in_place(&bucket, Arc::new(FaultyStore { inner, world }));
             Self {
                 table: TableIdent::from_strs(["n", "t"]).unwrap(),
