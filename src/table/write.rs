@@ -33,7 +33,7 @@ mod sort;
 
 pub use attempt::Attempt;
 pub use journal::Journal;
-pub use new_files::{NewFiles, settle};
+pub use new_files::NewFiles;
 pub use properties::FileStyle;
 pub(crate) use properties::target_bytes;
 

@@ -19,7 +19,7 @@ use crate::model::TableName;
 use crate::table::PinnedTable;
 use crate::table::commit::{Change, Removed, commit_change, current_sequence, descends_from};
 use crate::table::online::OnlineProperties;
-use crate::table::write::settle;
+use crate::table::write::{Attempt, NewFiles};
 
 pub use fold::FoldLimits;
 pub(super) use merge::{FileState, Sizes, file_states};
@@ -57,11 +57,12 @@ impl Maintenance {
         table: &Table,
         pinned: &PinnedTable,
         gone: BTreeSet<String>,
-        written: &[DataFile],
-    ) -> Result<Option<i64>> {
+        written: NewFiles,
+    ) -> Result<(Option<i64>, Vec<DataFile>)> {
+        let (attempt, written) = (written.attempt().clone(), written.keep());
         let spec = table.metadata().default_partition_spec_id();
         let change = Change {
-            added: BTreeMap::from([(spec, written.to_vec())]),
+            added: BTreeMap::from([(spec, written.clone())]),
             removed: Removed::Files {
                 paths: gone,
                 read_at: current_sequence(table),
@@ -88,8 +89,13 @@ impl Maintenance {
                 }),
             }
         });
-        let committed = settle(table, written, committed.await).await;
-        Ok(committed?.snapshot_id)
+        let committed = attempt.settle(table, &written, committed.await).await?;
+        Ok((committed.snapshot_id, written))
+    }
+
+    /// What writes the files of one commit.
+    fn attempt(&self, name: &TableName, table: &Table) -> Attempt {
+        Attempt::begin(self.journal.as_ref(), name, table)
     }
 }
 

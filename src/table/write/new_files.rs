@@ -9,7 +9,6 @@ use tokio::task::JoinHandle;
 
 use super::Attempt;
 use crate::catalog::commit::delete_quietly;
-use crate::error::Result;
 
 /// See the module's text: dropped, the files are deleted.
 #[derive(Debug)]
@@ -96,18 +95,6 @@ impl Drop for NewFiles {
             self.deletion();
         }
     }
-}
-
-/// [`Attempt::settle`] for files of no attempt that is noted.
-///
-/// # Errors
-/// Those of the commit.
-pub async fn settle<T: Send + Sync>(
-    table: &Table,
-    files: &[DataFile],
-    committed: Result<T>,
-) -> Result<T> {
-    Attempt::unnoted().settle(table, files, committed).await
 }
 
 /// Deletes files, as far as it goes; whether they are all gone.

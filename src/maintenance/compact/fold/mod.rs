@@ -102,10 +102,11 @@ impl Maintenance {
         }
         let moved = plan.gone.iter().map(|it| survey.files[*it].survivors);
         progress.inc_length(moved.sum());
-        let written = fold.rewrite(&survey, &plan, progress).await?.keep();
+        let attempt = self.attempt(name, &table);
+        let written = fold.rewrite(&attempt, &survey, &plan, progress).await?;
         let files = &pinned.files().files;
         let gone = plan.gone.iter().map(|it| files[*it].path.clone()).collect();
-        let snapshot = self.swap(&table, &pinned, gone, &written).await?;
+        let (snapshot, written) = self.swap(&table, &pinned, gone, written).await?;
         report.finish(&survey.files, &plan, &written, snapshot);
         Ok(report)
     }

@@ -17,7 +17,7 @@ use crate::model::RowAddress;
 use crate::table::files::FileEntry;
 use crate::table::online::{CREATED_TIMESTAMP, ENTITY_KEY, EVENT_TIMESTAMP, WRITE_SEQUENCE};
 use crate::table::read::{ScanSpec, TableScan};
-use crate::table::write::{FileStyle, NewFiles, write_as};
+use crate::table::write::{Attempt, FileStyle, NewFiles, write_for};
 use crate::table::{FileCache, PinnedTable};
 
 const BATCH_ROWS: usize = 8192;
@@ -165,13 +165,19 @@ impl<'a> Fold<'a> {
     /// Writes what stays of the files that go. On failure nothing of it is left.
     pub(super) async fn rewrite(
         &self,
+        attempt: &Attempt,
         survey: &Survey,
         plan: &FoldPlan,
         progress: &ProgressBar,
     ) -> Result<NewFiles> {
-        let mut written = NewFiles::none(self.table);
+        let mut written = NewFiles::of(attempt, self.table);
         for group in &plan.groups {
-            match self.rewrite_group(survey, plan, group, progress).await {
+            let kept = self.kept_of(survey, plan, group, progress).await;
+            let files = match kept {
+                Ok(kept) => self.write(attempt, kept).await,
+                Err(error) => Err(error),
+            };
+            match files {
                 Ok(files) => written.add(files),
                 Err(error) => {
                     written.discard().await;
@@ -182,19 +188,19 @@ impl<'a> Fold<'a> {
         Ok(written)
     }
 
-    async fn rewrite_group(
+    /// The rows of a group's files that stay.
+    async fn kept_of(
         &self,
         survey: &Survey,
         plan: &FoldPlan,
         group: &Group,
         progress: &ProgressBar,
-    ) -> Result<NewFiles> {
+    ) -> Result<Vec<RecordBatch>> {
         let files: Vec<usize> = group.files.iter().chain(&plan.loose).copied().collect();
         let columns = self.pinned.schema().as_struct().fields();
         let scan = self.scan(&files, columns.iter().map(|field| field.id).collect())?;
         let units = scan.partitions(1).into_iter().flatten().collect();
-        let kept: Vec<RecordBatch> = scan
-            .read(units, BATCH_ROWS)
+        scan.read(units, BATCH_ROWS)
             .map(|batch| {
                 let kept = self.kept(survey, group, &files, &batch?)?;
                 progress.inc(kept.num_rows() as u64);
@@ -202,14 +208,15 @@ impl<'a> Fold<'a> {
             })
             .try_filter(|batch| std::future::ready(batch.num_rows() > 0))
             .try_collect()
-            .await?;
-        match kept.is_empty() {
-            true => Ok(NewFiles::none(self.table)),
-            false => {
-                let spec = self.table.metadata().default_partition_spec();
-                write_as(self.table, spec, FileStyle::LookedUp, kept).await
-            }
+            .await
+    }
+
+    async fn write(&self, attempt: &Attempt, rows: Vec<RecordBatch>) -> Result<NewFiles> {
+        if rows.is_empty() {
+            return Ok(NewFiles::of(attempt, self.table));
         }
+        let spec = self.table.metadata().default_partition_spec();
+        write_for(attempt, self.table, spec, FileStyle::LookedUp, rows).await
     }
 
     /// The rows of a batch that belong to the group and stay.

@@ -92,11 +92,12 @@ impl Maintenance {
             progress.inc_length(files.iter().map(|file| file.record_count).sum());
             let parts = group.bytes.div_ceil(round.sizes.group_bytes.max(1));
             let parts = usize::try_from(parts).unwrap_or(usize::MAX);
-            let written = round.rewrite(&files, parts, progress).await?.keep();
+            let attempt = self.attempt(round.pinned.name(), &round.table);
+            let written = round.rewrite(&attempt, &files, parts, progress).await?;
             let gone: BTreeSet<String> = files.iter().map(|file| file.path.clone()).collect();
-            let swapped = self.swap(&round.table, &round.pinned, gone, &written);
+            let swapped = self.swap(&round.table, &round.pinned, gone, written);
             match swapped.await {
-                Ok(snapshot) => {
+                Ok((snapshot, written)) => {
                     merge.committed(&files, &written, snapshot);
                     committed = true;
                 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::table::FileCache;
 use crate::table::files::FileEntry;
 use crate::table::read::{ScanSpec, ScanUnit, TableScan};
-use crate::table::write::{FileStyle, NewFiles, write_as};
+use crate::table::write::{Attempt, FileStyle, NewFiles, write_for};
 
 const BATCH_ROWS: usize = 8192;
 /// Bytes of footers kept while some files are rewritten.
@@ -24,14 +24,15 @@ impl Round {
     /// [`Error::Internal`] if a row would be lost or be there twice; failures of storage.
     pub(super) async fn rewrite(
         &self,
+        attempt: &Attempt,
         files: &[Arc<FileEntry>],
         parts: usize,
         progress: &ProgressBar,
     ) -> Result<NewFiles> {
         let scan = self.scan(files)?;
-        let mut written = NewFiles::none(&self.table);
+        let mut written = NewFiles::of(attempt, &self.table);
         for units in scan.partitions(parts) {
-            match self.part(&scan, units, progress).await {
+            match self.part(attempt, &scan, units, progress).await {
                 Ok(files) => written.add(files),
                 Err(error) => {
                     written.discard().await;
@@ -60,6 +61,7 @@ impl Round {
 
     async fn part(
         &self,
+        attempt: &Attempt,
         scan: &TableScan,
         units: Vec<ScanUnit>,
         progress: &ProgressBar,
@@ -68,10 +70,10 @@ impl Round {
         let rows = rows.inspect_ok(|batch| progress.inc(batch.num_rows() as u64));
         let rows: Vec<_> = rows.try_collect().await?;
         if rows.is_empty() {
-            return Ok(NewFiles::none(&self.table));
+            return Ok(NewFiles::of(attempt, &self.table));
         }
         let spec = self.table.metadata().default_partition_spec();
-        write_as(&self.table, spec, FileStyle::Scanned, rows).await
+        write_for(attempt, &self.table, spec, FileStyle::Scanned, rows).await
     }
 
     /// Compares what was written with what the files are said to hold, less what their deletes took.

@@ -14,6 +14,7 @@ use crate::maintenance::FoldLimits;
 use crate::maintenance::lab::{Lab, Row, commit_rows, hybrid, to_main};
 use crate::table::commit::{Change, Removed, current_sequence};
 use crate::table::layout::PartitionBy;
+use crate::table::write::Attempt;
 
 mod random;
 
@@ -247,11 +248,11 @@ async fn a_delete_stays_while_a_file_needs_it() {
     let mut merge = Merge::default();
     let round = lab.maintenance.round(&lab.name, &mut merge).await.unwrap();
     let hidden = ProgressBar::hidden();
-    let written = round.rewrite(&first, 1, &hidden).await.unwrap().keep();
+    let written = round.rewrite(&Attempt::unnoted(), &first, 1, &hidden).await;
     let gone = BTreeSet::from([files[0].path.clone()]);
     let swapped = lab
         .maintenance
-        .swap(&round.table, &round.pinned, gone, &written);
+        .swap(&round.table, &round.pinned, gone, written.unwrap());
     swapped.await.unwrap();
     assert_eq!(delete_files(&lab).await, 1);
     lab.check().await;
