@@ -20,8 +20,8 @@ from pyiceberg.table import Table
 COLUMNS = ["driver_id", "trips"]
 DEFINITION = {"join_keys": [{"name": "driver_id", "type": "INT64"}]}
 KEYS, COMMITS = 40, 12
-# gc leaves alone what is younger than a day.
-AGE_SECONDS = 2 * 86_400
+# gc leaves alone what is younger than three days.
+AGE_SECONDS = 4 * 86_400
 ONLINE, PAST = "online.tests_live", "tests.batch"
 
 
