@@ -378,7 +378,7 @@ fn file_builder(
 }
 
 /// The location that data files of a table are written below.
-fn data_folder(metadata: &TableMetadata) -> String {
+pub(crate) fn data_folder(metadata: &TableMetadata) -> String {
     let properties = metadata.properties();
     let own = ["write.data.path", "write.folder-storage.path"];
     let own = own.iter().find_map(|name| properties.get(*name)).cloned();

@@ -1,7 +1,7 @@
 //! The ledger of idempotency keys: writes whose snapshots the table's metadata does not have any more.
 //!
 //! Keys stand in the summaries of snapshots and would go with them. An expiry therefore writes those of the last hours into
-//! a file beside the table's metadata, which the table property `murre.idempotency-ledger` names. Such a file never changes:
+//! a file among the table's data, which the table property `murre.idempotency-ledger` names. Such a file never changes:
 //! the next expiry writes another one, without the keys that are older than the retention.
 //!
 //! As everywhere, a key counts only while its rows are part of the table's history. A history of which the beginning has
@@ -16,7 +16,6 @@ use std::sync::Arc;
 use iceberg::spec::{SnapshotRef, TableMetadata};
 use iceberg::table::Table;
 use moka::sync::Cache;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::summary::{KnownWrite, history, writes};
@@ -24,6 +23,11 @@ use crate::catalog::Catalogs;
 use crate::error::{Error, Result};
 use crate::model::TableName;
 use crate::storage::missing_file;
+use crate::table::write::data_folder;
+
+mod file;
+
+use file::{decode, encode};
 
 /// Table property: where the ledger is. A table without it has none.
 pub const LEDGER: &str = "murre.idempotency-ledger";
@@ -34,14 +38,13 @@ const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 const ENTRY_BYTES: usize = 96;
 
 /// Writes by their keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     keys: BTreeMap<String, Entry>,
 }
 
 /// A write and when it was committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     snapshot_id: i64,
     sequence_number: i64,
@@ -103,10 +106,10 @@ impl Ledger {
     /// # Errors
     /// What the storage fails with.
     pub async fn write(&self, name: &TableName, table: &Table) -> Result<String> {
-        let folder = table.metadata().location();
-        let location = format!("{folder}/metadata/murre-keys-{}.json", Uuid::new_v4());
+        let folder = data_folder(table.metadata());
+        let location = format!("{folder}/murre-keys-{}.parquet", Uuid::new_v4());
         let action = format!("write the ledger of idempotency keys of table `{name}`");
-        let bytes = serde_json::to_vec(self).map_err(|error| Error::internal(&action, error))?;
+        let bytes = encode(self).map_err(|error| Error::internal(&action, error))?;
         let written = async {
             let output = table.file_io().new_output(&location)?;
             output.write(bytes.into()).await
@@ -185,7 +188,7 @@ async fn read(name: &TableName, table: &Table, location: &str) -> Result<Option<
         Err(error) if missing_file(&error).is_some() => return Ok(None),
         Err(error) => return Err(Error::iceberg(action)(error)),
     };
-    let parsed = serde_json::from_slice(&bytes).map_err(|error| {
+    let parsed = decode(bytes).map_err(|error| {
         let remedy = format!("{error}; without its property `{LEDGER}` the table has no such keys");
         Error::internal(action, remedy)
     });

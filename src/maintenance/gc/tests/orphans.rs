@@ -92,16 +92,20 @@ async fn whatever_the_metadata_knows_stays() {
         },
     ])
     .await;
-    let ledger = lab.put("metadata/murre-keys-1.json").await;
-    lab.put("metadata/murre-keys-0.json").await;
+    let ledger = lab.put("data/murre-keys-1.parquet").await;
+    lab.put("data/murre-keys-0.parquet").await;
     lab.set(LEDGER, &ledger).await;
     lab.replace(2).await;
     assert_eq!(lab.gc().await.paths.len(), 1);
     let below = lab.below().await;
-    for kept in ["a.stats", "b.stats", "murre-keys-1.json"] {
-        assert!(below.contains(&format!("metadata/{kept}")), "{kept}");
+    for kept in [
+        "metadata/a.stats",
+        "metadata/b.stats",
+        "data/murre-keys-1.parquet",
+    ] {
+        assert!(below.contains(kept), "{kept}");
     }
-    assert!(!below.contains("metadata/murre-keys-0.json"));
+    assert!(!below.contains("data/murre-keys-0.parquet"));
     assert_eq!(lab.rows(None).await, BTreeSet::from([2]));
     assert_eq!(lab.rows(Some(first)).await, BTreeSet::from([0]));
     assert_eq!(lab.rows(Some(second)).await, BTreeSet::from([0, 1]));
