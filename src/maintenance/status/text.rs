@@ -106,9 +106,9 @@ mod tests {
             ..TableStatus::default()
         };
         assert_snapshot!(text_table(&[one, other]), @"
-        TABLE         ROWS     BYTES    FILES  SMALL  LOOSE  DELETES  MANIFESTS  SNAPSHOTS  OLDEST        METADATA  SCHEDULE  DUE
-        online.stats  0        4.0 KiB  12     0      0      0        0          0          1day 2h 3m    0 B       on        12 files of 4.0 KiB are in no partition yet
-        t.s           1000000  0 B      0      0      0      0        0          0          now           0 B       -         - (maintained by host/1/ab until 2027-01-15T08:00:00Z)
+        TABLE         ROWS     BYTES    FILES  SMALL  LOOSE  DELETES  MANIFESTS  SNAPSHOTS  OLDEST      METADATA  SCHEDULE  DUE
+        online.stats  0        4.0 KiB  12     0      0      0        0          0          1day 2h 3m  0 B       on        12 files of 4.0 KiB are in no partition yet
+        t.s           1000000  0 B      0      0      0      0        0          0          now         0 B       -         - (maintained by host/1/ab until 2027-01-15T08:00:00Z)
         ");
     }
 }

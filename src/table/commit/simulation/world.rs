@@ -108,33 +108,41 @@ impl World {
             .build()
     }
 
-    /// As the SQL catalog does it.
-    async fn land(&self, (base, requirements, updates): Sending) -> Result<Outcome> {
+    /// Writes the metadata, as SQL catalogs have their clients do; `None` if the table is not as it was read.
+    async fn stage(&self, (base, requirements, updates): Sending) -> Result<Option<Staged>> {
         let holds = |it: &TableRequirement| it.check(Some(base.metadata())).is_ok();
         if !requirements.iter().all(holds) {
-            return Ok(Outcome::Conflict { wrote: None });
+            return Ok(None);
         }
-        let old = base.metadata_location().unwrap();
+        let old = base.metadata_location().unwrap().to_owned();
         let metadata = staged(&base, updates)?;
-        let new = next_location(old, &metadata)?;
+        let new = next_location(&old, &metadata)?;
         let written = metadata.write_to(&self.io, &new).await;
         written.map_err(Error::iceberg("write table metadata"))?;
         let new = new.to_string();
-        let committed = with_metadata(&base, metadata, Some(&new))?;
+        let table = with_metadata(&base, metadata, Some(&new))?;
+        Ok(Some(Staged { old, new, table }))
+    }
+
+    fn swap(&self, staged: &Staged) -> Outcome {
         let mut now = self.location.lock().unwrap();
-        if *now != old {
-            return Ok(Outcome::Conflict { wrote: Some(new) });
+        if *now != staged.old {
+            let wrote = Some(staged.new.clone());
+            return Outcome::Conflict { wrote };
         }
-        *now = new;
-        Ok(Outcome::Committed(Box::new(committed)))
+        now.clone_from(&staged.new);
+        Outcome::Committed(Box::new(staged.table.clone()))
     }
 
     /// A commit over a connection like those that tests of outages have, only worse.
     async fn commit(self: Arc<Self>, sending: Sending) -> Result<Outcome> {
         self.wait(0.5).await;
-        let unknown = |wrote| Outcome::Unknown {
+        let Some(staged) = self.stage(sending).await? else {
+            return Ok(Outcome::Conflict { wrote: None });
+        };
+        let unknown = Outcome::Unknown {
             cause: "connection reset".to_owned(),
-            wrote,
+            wrote: Some(staged.new.clone()),
         };
         if self.fails(0.1) {
             return Err(Error::CatalogUnavailable {
@@ -143,28 +151,34 @@ impl World {
             });
         }
         if self.fails(0.1) {
-            return Ok(unknown(None));
+            return Ok(unknown);
         }
         if self.fails(0.1) {
             let world = Arc::clone(&self);
             tokio::spawn(async move {
                 world.wait(30.0).await;
-                drop(world.land(sending).await);
+                drop(world.swap(&staged));
             });
-            return Ok(unknown(None));
+            return Ok(unknown);
         }
-        let outcome = self.land(sending.clone()).await?;
+        let outcome = self.swap(&staged);
         if self.fails(0.1) {
-            return self.land(sending).await;
+            // What lies between sends it twice, and the second answer is heard.
+            return Ok(self.swap(&staged));
         }
         self.wait(0.5).await;
         Ok(match outcome {
-            Outcome::Committed(table) if self.fails(0.2) => {
-                unknown(table.metadata_location().map(str::to_owned))
-            }
+            Outcome::Committed(_) if self.fails(0.2) => unknown,
             other => other,
         })
     }
+}
+
+/// The next state of the table, not yet that of the catalog.
+struct Staged {
+    old: String,
+    new: String,
+    table: Table,
 }
 
 fn metadata(folder: &str) -> TableMetadata {
