@@ -205,7 +205,7 @@ async fn a_table_that_others_changed_is_a_conflict_whose_file_is_told() {
         lab.commit(&made).await,
         Ok(Outcome::Conflict { .. })
     ));
-    assert_eq!(lab.metadata_files(), 2);
+    assert_eq!(lab.metadata_files(), 3);
     let committer = lab.catalogs.committer("default").await.unwrap();
     assert!(!committer.drop_unchanged(&made).await.unwrap());
     let now = lab.catalogs.load_table(&table()).await.unwrap();
