@@ -151,7 +151,7 @@ impl Crew {
             .keys
             .insert(name, key.to_owned());
         let server = self.server();
-        let Ok(table) = self.world.load().await else {
+        let Ok(table) = self.world.load() else {
             return false;
         };
         let submission = Submission {

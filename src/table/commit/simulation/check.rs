@@ -41,7 +41,7 @@ pub(super) async fn live_files(table: &Table) -> Result<BTreeSet<String>> {
 }
 
 pub(super) async fn check(world: &World, history: &History) {
-    let table = world.load().await.unwrap();
+    let table = world.read().await.unwrap();
     every_snapshot_is_readable(&table).await;
     the_history_has_no_fork(&table);
     let live = live_files(&table).await.unwrap();

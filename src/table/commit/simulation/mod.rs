@@ -2,7 +2,7 @@
 //! not written, servers die, two servers and another engine commit to the same table, and what is there is compacted.
 //!
 //! One thread and a clock that moves by itself, so that a seed plays the same again: `MURRE_SIM_SEED=7` plays that one,
-//! `MURRE_SIM_SEEDS=3000` so many from 0.
+//! `MURRE_SIM_SEEDS=1000` so many from 0.
 
 mod actors;
 mod check;
@@ -35,7 +35,7 @@ fn number(name: &str) -> Option<u64> {
 fn seeds() -> Range<u64> {
     match number("MURRE_SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("MURRE_SIM_SEEDS").unwrap_or(150),
+        None => 0..number("MURRE_SIM_SEEDS").unwrap_or(40),
     }
 }
 
@@ -63,10 +63,11 @@ fn play(seed: u64) -> (Arc<World>, History) {
 
 #[test]
 fn every_write_is_there_once_whatever_happens() {
-    let (mut faults, mut replays, mut crashes) = (0, 0, 0);
+    let (mut played, mut faults, mut replays, mut crashes) = (0, 0, 0, 0);
     for seed in seeds() {
-        let played = std::panic::catch_unwind(|| play(seed));
-        let (world, history) = played.unwrap_or_else(|cause| {
+        played += 1;
+        let outcome = std::panic::catch_unwind(|| play(seed));
+        let (world, history) = outcome.unwrap_or_else(|cause| {
             eprintln!("play it again with MURRE_SIM_SEED={seed}");
             std::panic::resume_unwind(cause)
         });
@@ -76,9 +77,7 @@ fn every_write_is_there_once_whatever_happens() {
     }
     if number("MURRE_SIM_SEED").is_none() {
         // Nothing is proven by a world where nothing goes wrong.
-        assert!(
-            faults > 1_000 && replays > 50 && crashes > 50,
-            "{faults} {replays} {crashes}"
-        );
+        let enough = faults > 5 * played && replays > played && 4 * crashes > played;
+        assert!(enough, "{faults} {replays} {crashes}");
     }
 }

@@ -1,7 +1,7 @@
 //! A catalog of one table: compare and swap of the name of its metadata file, through doors that a server dies behind.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use iceberg::io::FileIO;
 use iceberg::spec::{
     FormatVersion, NestedField, PartitionSpec, PrimitiveType, Schema, SortOrder, TableMetadata,
-    TableMetadataBuilder, Type,
+    TableMetadataBuilder, TableMetadataRef, Type,
 };
 use iceberg::table::Table;
 use iceberg::{
@@ -33,10 +33,11 @@ use crate::storage::{file_io, memory};
 pub(super) struct World {
     table: TableIdent,
     io: FileIO,
-    location: Mutex<String>,
+    /// The metadata file, and what it says.
+    current: Mutex<(String, TableMetadataRef)>,
     chance: Mutex<StdRng>,
     faulty: AtomicBool,
-    faults: AtomicU64,
+    faults: AtomicUsize,
 }
 
 type Sending = (Table, Vec<TableRequirement>, Vec<TableUpdate>);
@@ -52,16 +53,16 @@ impl World {
             Self {
                 table: TableIdent::from_strs(["n", "t"]).unwrap(),
                 io: file_io(&BTreeMap::new()),
-                location: Mutex::default(),
+                current: Mutex::new((String::new(), Arc::new(metadata(&folder)))),
                 chance: Mutex::new(chance),
                 faulty: AtomicBool::new(false),
-                faults: AtomicU64::new(0),
+                faults: AtomicUsize::new(0),
             }
         });
         let metadata = metadata(&folder);
         let location = MetadataLocation::new_with_metadata(folder, &metadata);
         metadata.write_to(&world.io, &location).await.unwrap();
-        *world.location.lock().unwrap() = location.to_string();
+        *world.current.lock().unwrap() = (location.to_string(), Arc::new(metadata));
         world.faulty.store(true, Ordering::Relaxed);
         world
     }
@@ -71,14 +72,14 @@ impl World {
         self.faulty.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn faults(&self) -> u64 {
+    pub(super) fn faults(&self) -> usize {
         self.faults.load(Ordering::Relaxed)
     }
 
     /// Whether something that fails this often fails now.
     pub(super) fn fails(&self, share: f64) -> bool {
         let fails = self.faulty.load(Ordering::Relaxed) && self.draw(0.0..1.0) < share;
-        self.faults.fetch_add(u64::from(fails), Ordering::Relaxed);
+        self.faults.fetch_add(usize::from(fails), Ordering::Relaxed);
         fails
     }
 
@@ -96,9 +97,19 @@ impl World {
         clock::sleep(wait).await;
     }
 
-    pub(super) async fn load(&self) -> IcebergResult<Table> {
-        let location = self.location.lock().unwrap().clone();
+    /// The table as its metadata file says.
+    pub(super) async fn read(&self) -> IcebergResult<Table> {
+        let (location, _) = self.current.lock().unwrap().clone();
         let metadata = TableMetadata::read_from(&self.io, &location).await?;
+        self.table(location, Arc::new(metadata))
+    }
+
+    pub(super) fn load(&self) -> IcebergResult<Table> {
+        let (location, metadata) = self.current.lock().unwrap().clone();
+        self.table(location, metadata)
+    }
+
+    fn table(&self, location: String, metadata: TableMetadataRef) -> IcebergResult<Table> {
         Table::builder()
             .file_io(self.io.clone())
             .identifier(self.table.clone())
@@ -125,12 +136,12 @@ impl World {
     }
 
     fn swap(&self, staged: &Staged) -> Outcome {
-        let mut now = self.location.lock().unwrap();
-        if *now != staged.old {
+        let mut current = self.current.lock().unwrap();
+        if current.0 != staged.old {
             let wrote = Some(staged.new.clone());
             return Outcome::Conflict { wrote };
         }
-        now.clone_from(&staged.new);
+        *current = (staged.new.clone(), staged.table.metadata_ref());
         Outcome::Committed(Box::new(staged.table.clone()))
     }
 
@@ -244,7 +255,7 @@ impl Catalog for Door {
     async fn load_table(&self, _: &TableIdent) -> IcebergResult<Table> {
         self.pass().await;
         self.world.wait(0.2).await;
-        let loaded = self.world.load().await;
+        let loaded = self.world.load();
         self.pass().await;
         loaded
     }
