@@ -16,7 +16,7 @@ const EXAMPLES: &str = "Examples:
   murre serve --config murre.toml --log debug
   murre import stats/*.parquet --feature-view driver_stats
   murre maintain status                            what tables are made of, and what is due
-  murre maintain compact                           merge small files, drop superseded rows of online tables
+  murre maintain compact                           merge small files, drop superseded rows
   murre check-config --config murre.toml           show every setting, or everything that is wrong
   MURRE__ENGINE__THREADS=4 murre serve             any setting as a variable: MURRE__SECTION__KEY";
 
