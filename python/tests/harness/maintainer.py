@@ -63,5 +63,6 @@ class Maintainer:
             assert seconds < RUN_SECONDS, f"maintain {command} takes more than {RUN_SECONDS} s"
             self.killed += 1
             return
-        assert done.returncode == 0, f"maintain {command} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-WORDS:]}"
+        told = (done.stdout + done.stderr)[-WORDS:]
+        assert done.returncode == 0, f"maintain {command} ended with {done.returncode}:\n{told}"
         self.finished += 1
