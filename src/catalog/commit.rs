@@ -52,6 +52,12 @@ pub trait TableCommitter: Send + Sync {
         updates: Vec<TableUpdate>,
     ) -> Result<Outcome>;
 
+    /// Whether a commit to `base` that was sent, with these `requirements`, may still be carried out where the table is `now`:
+    /// for back ends that swap the metadata's location as long as it is that of `base`.
+    fn may_land(&self, base: &Table, _requirements: &[TableRequirement], now: &Table) -> bool {
+        base.metadata_location() == now.metadata_location()
+    }
+
     /// Whether there is a connection, for back ends whose own client waits too long for one.
     ///
     /// # Errors

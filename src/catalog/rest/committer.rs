@@ -57,6 +57,13 @@ impl TableCommitter for RestCommitter {
         }
     }
 
+    /// The server looks at requirements, not at the metadata's location.
+    fn may_land(&self, base: &Table, requirements: &[TableRequirement], now: &Table) -> bool {
+        let own = unchanged(base);
+        let mut all = requirements.iter().chain(&own);
+        all.all(|one| one.check(Some(now.metadata())).is_ok())
+    }
+
     /// The protocol cannot delete on a condition: a commit between the look and the deletion is lost with the table.
     async fn drop_unchanged(&self, base: &Table) -> Result<bool> {
         let table = base.identifier();

@@ -1,8 +1,10 @@
 //! A commit whose answer was lost, or was a refusal: it is looked for, and sent again as it was while it may still happen. A
-//! snapshot cannot be in a table twice, and on a branch that has moved on it cannot be at all, so that either ends the matter.
+//! snapshot cannot be in a table twice, and in a table that is not what it was made for it cannot be at all, so that either
+//! ends the matter.
 //!
-//! A refusal is no proof either: what lies between may have sent the commit twice, and heard of the second time only. Until
-//! the table was looked at, no file of the commit may go.
+//! A refusal is no proof either: what lies between may have sent the commit twice and heard of the second time only, and a
+//! catalog refuses what comes while it is at another commit, which may be this one, sent before. No file of the commit may
+//! go until the table is seen in a state in which nothing of it can land.
 
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use crate::model::TableName;
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks; catalogs that were restarted are back after some of these.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Why a commit is looked for that nothing else is known of.
+const REFUSED: &str = "the catalog refused it and shows no other commit";
 
 /// What became of a commit.
 #[derive(Debug)]
@@ -54,22 +58,18 @@ pub(super) struct Prepared<'a> {
 
 impl Prepared<'_> {
     pub(super) async fn send(&mut self) -> Fate {
-        let mut told = "the catalog refused it and then did not answer".to_owned();
-        let refused = match self.once().await {
+        let mut told = REFUSED.to_owned();
+        match self.once().await {
             Ok(Outcome::Committed(table)) => return Fate::Committed(table),
             Err(error) => return Fate::Failed(error),
-            Ok(Outcome::Conflict { .. }) => {
-                wait_after(self.attempt).await;
-                true
-            }
+            Ok(Outcome::Conflict { .. }) => wait_after(self.attempt).await,
             Ok(Outcome::Unknown { cause, .. }) => {
                 tracing::warn!(table = %self.name, cause, "a commit's answer was lost; looking for it");
                 told = cause;
-                false
             }
-        };
+        }
         let limit = self.limit;
-        let settled = self.settled(refused, &mut told);
+        let settled = self.settled(&mut told);
         let settled = clock::timeout(limit, settled).await;
         settled.unwrap_or(Fate::Unknown(told))
     }
@@ -85,16 +85,13 @@ impl Prepared<'_> {
     }
 
     /// Ends when it is known; `told` is why it is not.
-    async fn settled(&mut self, mut refused: bool, told: &mut String) -> Fate {
+    async fn settled(&mut self, told: &mut String) -> Fate {
         loop {
-            match self.look(refused).await {
+            match self.look().await {
                 Ok(Some(fate)) => return fate,
                 Ok(None) => match self.once().await {
                     Ok(Outcome::Committed(table)) => return Fate::Committed(table),
-                    Ok(Outcome::Conflict { .. }) => {
-                        refused = true;
-                        continue;
-                    }
+                    Ok(Outcome::Conflict { .. }) => REFUSED.clone_into(told),
                     Ok(Outcome::Unknown { cause, .. }) => *told = cause,
                     Err(error) => *told = error.to_string(),
                 },
@@ -104,15 +101,14 @@ impl Prepared<'_> {
         }
     }
 
-    /// What the table says; `None` while the commit may still happen. After a sending was `refused`, it and those before it
-    /// can only have happened already.
-    async fn look(&self, refused: bool) -> Result<Option<Fate>> {
+    /// What the table says; `None` while the commit may still happen.
+    async fn look(&self) -> Result<Option<Fate>> {
         let now = self.catalogs.load_table(self.name).await?;
         if self.is_in(&now) {
             return Ok(Some(Fate::Committed(Box::new(now))));
         }
-        let is_over = refused || self.moved_on(&now);
-        Ok(is_over.then(|| Fate::Lost(Box::new(now))))
+        let may_land = self.committer.may_land(self.base, &self.requirements, &now);
+        Ok((!may_land).then(|| Fate::Lost(Box::new(now))))
     }
 
     /// Whether the table has the commit: its snapshot, or one of its metadata files.
@@ -125,15 +121,5 @@ impl Prepared<'_> {
         self.snapshot
             .is_some_and(|id| metadata.snapshot_by_id(id).is_some())
             || files.any(|file| self.wrote.iter().any(|wrote| wrote == file))
-    }
-
-    /// Whether the table is another one than what the commit was made for.
-    fn moved_on(&self, now: &Table) -> bool {
-        let (base, metadata) = (self.base.metadata(), now.metadata());
-        base.uuid() != metadata.uuid()
-            || match self.snapshot {
-                Some(_) => base.current_snapshot_id() != metadata.current_snapshot_id(),
-                None => self.base.metadata_location() != now.metadata_location(),
-            }
     }
 }

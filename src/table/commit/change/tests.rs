@@ -24,6 +24,8 @@ enum Break {
     Late,
     /// Before it, and somebody else commits.
     Overtaken,
+    /// The catalog refuses it while it is at it, and it happens when the next one is sent.
+    Busy,
     /// The commit is done, and then sent again by what lies between: the second answer is what is heard.
     Doubled,
 }
@@ -62,6 +64,10 @@ impl TableCommitter for Breaking {
             Some(Break::Before) => {}
             Some(Break::After) => drop(self.land(sending).await?),
             Some(Break::Late) => *self.late.lock().unwrap() = Some(sending),
+            Some(Break::Busy) => {
+                *self.late.lock().unwrap() = Some(sending);
+                return Ok(Outcome::Conflict { wrote: None });
+            }
             Some(Break::Overtaken) => {
                 let other = super::updates(one_row(base).await.updates, Some(other(base).await));
                 drop(self.inner.commit(base, Vec::new(), other).await?);
@@ -139,7 +145,7 @@ async fn append_and_break(breaks: &[Break]) -> (Result<Attempt>, usize, usize) {
         name: &name,
         committer: &committer,
         attempt: 0,
-        limit: Duration::from_millis(500),
+        limit: Duration::from_secs(2),
     };
     let attempt = writer.attempt(table, change).await;
     let table = catalogs.load_table(&name).await.unwrap();
@@ -154,7 +160,7 @@ async fn append_and_break(breaks: &[Break]) -> (Result<Attempt>, usize, usize) {
 
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_there_once() {
-    use Break::{After, Before, Doubled, Late};
+    use Break::{After, Before, Busy, Doubled, Late};
     for breaks in [
         &[After][..],
         &[Before],
@@ -165,6 +171,9 @@ async fn a_commit_whose_answer_was_lost_is_there_once() {
         &[Before, Late],
         &[Doubled],
         &[Before, Doubled],
+        &[Busy],
+        &[Before, Busy],
+        &[Busy, After],
     ] {
         let (attempt, snapshots, lists) = append_and_break(breaks).await;
         let Attempt::Committed(committed) = attempt.unwrap() else {

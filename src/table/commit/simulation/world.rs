@@ -145,6 +145,14 @@ impl World {
         Outcome::Committed(Box::new(staged.table.clone()))
     }
 
+    fn swap_later(self: &Arc<Self>, staged: Staged) {
+        let world = Arc::clone(self);
+        tokio::spawn(async move {
+            world.wait(30.0).await;
+            drop(world.swap(&staged));
+        });
+    }
+
     /// A commit over a connection like those that tests of outages have, only worse.
     async fn commit(self: Arc<Self>, sending: Sending) -> Result<Outcome> {
         self.wait(0.5).await;
@@ -165,12 +173,14 @@ impl World {
             return Ok(unknown);
         }
         if self.fails(0.1) {
-            let world = Arc::clone(&self);
-            tokio::spawn(async move {
-                world.wait(30.0).await;
-                drop(world.swap(&staged));
-            });
+            self.swap_later(staged);
             return Ok(unknown);
+        }
+        if self.fails(0.05) {
+            // Refused while the catalog is at it.
+            let wrote = Some(staged.new.clone());
+            self.swap_later(staged);
+            return Ok(Outcome::Conflict { wrote });
         }
         let outcome = self.swap(&staged);
         if self.fails(0.1) {
